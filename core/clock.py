@@ -1,0 +1,50 @@
+"""The Clock port: the only place that reads wall time.
+
+Live use takes ``SystemClock``; replay and tests take ``ManualClock``, which the tape moves.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class Clock(Protocol):
+    """Source of time for everything that trades."""
+
+    def now_ns(self) -> int:
+        """Return Unix time in integer nanoseconds, UTC, never going back."""
+
+
+class SystemClock:
+    """Wall clock that never goes back: a step backwards holds the last value."""
+
+    def __init__(self) -> None:
+        self._last_ns = 0
+
+    def now_ns(self) -> int:
+        self._last_ns = max(self._last_ns, time.time_ns())
+        return self._last_ns
+
+
+class ManualClock:
+    """Clock that stands still until it is moved; the tape's clock in replay."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now_ns = start_ns
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def move_to(self, now_ns: int) -> None:
+        """Move forward to ``now_ns``; a time before the present is ignored."""
+        self._now_ns = max(self._now_ns, now_ns)
+
+
+def iso_ns(ns: int) -> str:
+    """Return ``YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ`` for Unix nanoseconds."""
+    seconds, rest = divmod(ns, NS_PER_S)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"

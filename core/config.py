@@ -1,0 +1,230 @@
+"""Settings: frozen Structs read from TOML; every mistake is found at once, with its remedy.
+
+The Structs below are the truth about keys, types, ranges and defaults; ``config.toml`` at the
+root documents them for people, and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from core.errors import ConfigError
+
+_Bps = Annotated[float, Meta(ge=0, le=10_000)]
+_Money = Annotated[Decimal, Meta(description="decimal text above zero")]
+
+
+class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    venue: Literal["sim", "coinbase", "coinbase-exchange", "binance", "alpaca"] = "sim"
+    symbols: tuple[str, ...] = ()
+    mode: Literal["observe", "confirm", "auto"] = "confirm"
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 7
+    on_screen_lost: Literal["hold", "cancel", "flatten"] = "hold"
+
+
+class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    stale_after_ms: Annotated[int, Meta(ge=250, le=60_000)] = 5_000
+    snapshot_levels: Literal[100, 500, 1000, 5000] = 1000
+    backoff_first_ms: Annotated[int, Meta(ge=10, le=60_000)] = 500
+    backoff_max_ms: Annotated[int, Meta(ge=100, le=600_000)] = 30_000
+    record: bool = True
+    record_max_mib: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
+    binance_stream: str = "wss://data-stream.binance.vision"
+    binance_rest: str = "https://data-api.binance.vision"
+    coinbase_stream: str = "wss://advanced-trade-ws.coinbase.com"
+
+
+class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    instrument: str = "SIM-USD"
+    start_price: _Money = Decimal("100.00")
+    speed: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+
+
+class BlendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    prior_variance: Annotated[float, Meta(gt=0, le=10)] = 0.005
+    memory_s: Annotated[int, Meta(ge=60, le=864_000)] = 7_200
+    min_labels: Annotated[int, Meta(ge=10, le=100_000)] = 100
+    skill_window: Annotated[int, Meta(ge=50, le=100_000)] = 600
+
+
+class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    id: str = "ppo-sim"
+    cadence_ms: Annotated[int, Meta(ge=100, le=60_000)] = 1_000
+
+
+class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    cadence_ms: Annotated[int, Meta(ge=20, le=60_000)] = 250
+    horizon_s: Literal[1, 5] = 5
+    threshold: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
+    min_edge_bps: Annotated[float, Meta(ge=-10_000, le=10_000)] = 0.0
+    min_skill: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    order_notional: _Money = Decimal(1000)
+    slippage_bps: _Bps = 2.0
+    proposal_life_s: Annotated[float, Meta(ge=0.5, le=600)] = 10.0
+    hold_s: Annotated[float, Meta(ge=1, le=86_400)] = 30.0
+    cooldown_s: Annotated[float, Meta(ge=0, le=3_600)] = 5.0
+
+
+class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    max_order_notional: _Money = Decimal(2000)
+    max_position_notional: _Money = Decimal(5000)
+    max_daily_loss: _Money = Decimal(200)
+    price_collar_bps: _Bps = 25.0
+    max_spread_bps: _Bps = 100.0
+    max_open_orders: Annotated[int, Meta(ge=1, le=1000)] = 5
+    max_orders_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 60
+    kill_flattens: bool = True
+
+
+class PaperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    latency_ms: Annotated[int, Meta(ge=0, le=60_000)] = 20
+    sim_fee_bps: _Bps = 0.1
+    binance_fee_bps: _Bps = 10.0
+    coinbase_fee_bps: _Bps = 60.0
+    alpaca_fee_bps: _Bps = 0.0
+
+
+class ScreenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    hz: Annotated[int, Meta(ge=1, le=30)] = 10
+    palette: Literal["teal-red", "blue-orange"] = "teal-red"
+    glyphs: Literal["blocks", "ascii"] = "blocks"
+
+
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration; one field a TOML table."""
+
+    run: RunSettings = RunSettings()
+    feed: FeedSettings = FeedSettings()
+    sim: SimSettings = SimSettings()
+    blend: BlendSettings = BlendSettings()
+    agent: AgentSettings = AgentSettings()
+    strategy: StrategySettings = StrategySettings()
+    risk: RiskSettings = RiskSettings()
+    paper: PaperSettings = PaperSettings()
+    screen: ScreenSettings = ScreenSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+    @property
+    def is_practice(self) -> bool:
+        """True when the thresholds would trade without an edge; paper only."""
+        return self.strategy.min_edge_bps < 0 or self.strategy.min_skill < 0
+
+    def digest(self) -> str:
+        """Return the sha256 of the settings that can change a decision, in hex."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+    def limits_digest(self) -> str:
+        """Return the sha256 of the risk limits alone, in hex."""
+        return hashlib.sha256(msgspec.json.encode(self.risk, order="sorted")).hexdigest()
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Return the defaults with what ``path`` overrides.
+
+    Errors: ``ConfigError`` with every mistake found: file, key, what was found, what is allowed.
+    """
+    if path is None:
+        return Settings()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read ({error.strerror})"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: was not UTF-8 text ({error.reason})"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: was not TOML: {error}"]) from error
+    return settings_from(table, str(path))
+
+
+def settings_from(table: dict[str, Any], place: str) -> Settings:
+    """Return settings from a parsed TOML table; ``place`` names it in errors."""
+    findings: list[str] = []
+    sections: dict[str, msgspec.Struct] = {}
+    known = get_type_hints(Settings)
+    for name, values in table.items():
+        if name not in known:
+            findings.append(f"{place}: [{name}] is not a table; allowed: {', '.join(known)}")
+        elif not isinstance(values, dict):
+            findings.append(f"{place}: {name} was {values!r}; it is a table, write [{name}]")
+        else:
+            sections[name] = _section(known[name], name, values, place, findings)
+    if findings:
+        raise ConfigError(findings)
+    settings = Settings(**sections)  # type: ignore[arg-type]
+    _check_together(settings, place)
+    return settings
+
+
+def _section(
+    kind: type[msgspec.Struct], name: str, values: dict[str, Any], place: str, findings: list[str]
+) -> msgspec.Struct:
+    hints = get_type_hints(kind, include_extras=True)
+    good: dict[str, Any] = {}
+    for key, value in values.items():
+        where = f"{place}: [{name}] {key}"
+        if key not in hints:
+            findings.append(f"{where} is not a setting; allowed: {', '.join(hints)}")
+            continue
+        try:
+            good[key] = _convert(value, hints[key])
+        except (msgspec.ValidationError, ArithmeticError) as error:
+            findings.append(f"{where} was {value!r}; {_allowed(hints[key], error)}")
+    return kind(**good)
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    if hint is _Money:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise msgspec.ValidationError("write it in quotes")
+        amount = Decimal(str(value))
+        if not amount.is_finite() or amount <= 0:
+            raise msgspec.ValidationError("not above zero")
+        return amount
+    return msgspec.convert(value, hint)
+
+
+def _allowed(hint: Any, error: Exception) -> str:
+    if hint is _Money:
+        return 'allowed is decimal text above zero in quotes, like "1000.50"'
+    choices = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is Literal:
+        return f"allowed: {', '.join(map(str, choices))}"
+    for meta in getattr(hint, "__metadata__", ()):
+        low = meta.ge if meta.ge is not None else meta.gt
+        kind = hint.__origin__.__name__
+        return f"allowed is {kind} from {low} to {meta.le}"
+    return f"allowed: {error}"
+
+
+def _check_together(settings: Settings, place: str) -> None:
+    """Check what no single key shows."""
+    findings = []
+    if settings.strategy.order_notional > settings.risk.max_order_notional:
+        findings.append(
+            f"{place}: [strategy] order_notional was {settings.strategy.order_notional}; "
+            f"allowed is at most [risk] max_order_notional {settings.risk.max_order_notional}"
+        )
+    if settings.risk.max_order_notional > settings.risk.max_position_notional:
+        findings.append(
+            f"{place}: [risk] max_order_notional was {settings.risk.max_order_notional}; "
+            f"allowed is at most max_position_notional {settings.risk.max_position_notional}"
+        )
+    if settings.feed.backoff_first_ms > settings.feed.backoff_max_ms:
+        findings.append(
+            f"{place}: [feed] backoff_first_ms was {settings.feed.backoff_first_ms}; "
+            f"allowed is at most backoff_max_ms {settings.feed.backoff_max_ms}"
+        )
+    if findings:
+        raise ConfigError(findings)

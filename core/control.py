@@ -1,0 +1,122 @@
+"""Commands and replies between screen or command line and the engine.
+
+Wire: 4-byte big-endian length, then msgpack, both ways, one reply a request, over the Unix
+socket ``control.sock`` (0600) in the state directory. ``MAX_MESSAGE`` bounds both.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import msgspec
+
+from core.errors import TryAgain
+from core.model.decision import Mode
+from core.snapshot import Snapshot
+
+SOCKET_NAME = "control.sock"
+MAX_MESSAGE = 4 * 1024 * 1024
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="c"):
+    """Root of all requests."""
+
+
+class GetSnapshot(Command, frozen=True, tag="snapshot"):
+    """Ask for the newest snapshot; ``owner`` marks the screen whose loss matters."""
+
+    is_screen: bool = False
+
+
+class Confirm(Command, frozen=True, tag="confirm"):
+    decision_id: str
+
+
+class Reject(Command, frozen=True, tag="reject"):
+    decision_id: str
+    reason: str = ""
+
+
+class CloseTrade(Command, frozen=True, tag="close"):
+    """Kill one trade: cancel the instrument's orders and close its position."""
+
+    instrument: str
+
+
+class CancelOrder(Command, frozen=True, tag="cancel"):
+    client_order_id: str
+
+
+class KillAll(Command, frozen=True, tag="kill"):
+    reason: str = "F12"
+    actor: str = "human:trader"
+
+
+class Rearm(Command, frozen=True, tag="rearm"):
+    reason: str
+    actor: str = "human:trader"
+
+
+class SetMode(Command, frozen=True, tag="mode"):
+    mode: Mode
+
+
+class Stop(Command, frozen=True, tag="stop"):
+    reason: str = "asked to stop"
+
+
+AnyCommand = (
+    GetSnapshot | Confirm | Reject | CloseTrade | CancelOrder | KillAll | Rearm | SetMode | Stop
+)
+
+
+class Ack(msgspec.Struct, frozen=True, tag_field="r", tag="ack"):
+    ok: bool
+    text: str
+    """What was done, or why not, for the trader to read."""
+
+
+class Picture(msgspec.Struct, frozen=True, tag_field="r", tag="snapshot"):
+    snapshot: Snapshot
+
+
+Reply = Ack | Picture
+
+command_decoder = msgspec.msgpack.Decoder(AnyCommand)
+reply_decoder = msgspec.msgpack.Decoder(Reply)
+encode = msgspec.msgpack.Encoder().encode
+
+
+def frame(message: Command | Reply) -> bytes:
+    """Return the message with its length before it."""
+    body = encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+def request(state_dir: Path, command: AnyCommand, timeout_s: float = 5.0) -> Reply:
+    """Send one command over a fresh connection and return the reply; for the command line.
+
+    Errors: ``TryAgain`` when no engine answers.
+    """
+    path = state_dir / SOCKET_NAME
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(path))
+            connection.sendall(frame(command))
+            size = int.from_bytes(_receive(connection, 4), "big")
+            reply: Reply = reply_decoder.decode(_receive(connection, min(size, MAX_MESSAGE)))
+            return reply
+    except OSError as error:
+        raise TryAgain(f"no engine answers on {path} ({error.strerror or error})") from error
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        chunk = connection.recv(size - len(data))
+        if not chunk:
+            raise ConnectionError("the engine closed the connection")
+        data += chunk
+    return bytes(data)

@@ -1,0 +1,60 @@
+"""Ports: what the engine needs from strangers, wired in one place (``cli.wiring``)."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Protocol
+
+import numpy as np
+
+from core.model.decision import AgentView
+from core.model.event import LedgerEvent
+from core.model.order import Order, OrderReport
+
+
+class EventSink(Protocol):
+    """The way to the ledger: loses nothing and may stop us."""
+
+    def append(self, event: LedgerEvent, ts_ns: int, cause: int | None = None) -> int:
+        """Queue ``event`` as of engine time ``ts_ns`` and return its sequence number.
+
+        ``cause`` is the sequence number of the event that led to this one.
+        Errors: ``InvariantError`` once a write has failed; nothing may trade after that.
+        """
+
+    def flush(self) -> Future[None]:
+        """Return a future that is done when everything appended so far is durable."""
+
+
+class Policy(Protocol):
+    """An agent's frozen policy, run without a learning library."""
+
+    @property
+    def agent_id(self) -> str: ...
+
+    def decide(self, instrument: int, features: np.ndarray, position_fraction: float) -> AgentView:
+        """Return the view for one feature vector, float64[N_FEATURES], and position in [-1, 1]."""
+
+
+class Broker(Protocol):
+    """Where orders go. Synchronous and deterministic in time; live venues adapt behind it."""
+
+    name: str
+    fee_currency_of_quote: bool
+
+    def submit(self, order: Order, now_ns: int) -> None:
+        """Take an order; reports come out of ``take_reports``."""
+
+    def cancel(self, client_order_id: str, now_ns: int) -> None: ...
+
+    def next_due_ns(self) -> int | None:
+        """Return when ``advance`` has something to do, or None."""
+
+    def advance(self, now_ns: int) -> None:
+        """Do what is due at ``now_ns``."""
+
+    def on_market(self, instrument: int, now_ns: int) -> None:
+        """The book of ``instrument`` changed."""
+
+    def take_reports(self) -> list[OrderReport]:
+        """Return and forget the reports made since the last call."""

@@ -1,0 +1,219 @@
+"""The snapshot: a frozen picture of the engine for the screen and ``status``.
+
+Built on request, never kept. Everything is already text or plain numbers: the screen does not
+know ticks. ``None`` means not known, and a pane must say so.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from core.model.decision import Forecast
+from core.model.market import FeedState
+
+
+class BookLevel(msgspec.Struct, frozen=True):
+    price: str
+    qty: str
+    ticks: int
+    lots: int
+    own_lots: int = 0
+    """Our own working lots at this price."""
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """One-second bar of the mid, stamped at its end; prices as floats, for drawing only."""
+
+    end_s: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class FeedView(msgspec.Struct, frozen=True):
+    state: FeedState
+    reason: str
+    age_ms: int | None
+    """Since the last frame of this instrument; None before the first."""
+    frames: int
+    gaps: int
+    resyncs: int
+    refused: int
+    latency_ms: float | None
+    """Receive time minus venue time of the last message; clocks are not assumed in step."""
+
+
+class AgentPane(msgspec.Struct, frozen=True):
+    agent_id: str
+    short: float
+    flat: float
+    long: float
+    entropy: float
+    """Over ln 3, in [0, 1]."""
+    entropy_history: tuple[float, ...]
+    note: str
+    """Where it was trained and how it did there."""
+
+
+class PositionView(msgspec.Struct, frozen=True):
+    instrument: str
+    lots: int
+    qty: str
+    average_price: str
+    mark: str | None
+    unrealized: str | None
+    realized: str
+    held_s: int
+
+
+class OrderView(msgspec.Struct, frozen=True):
+    client_order_id: str
+    instrument: str
+    side: str
+    qty: str
+    filled: str
+    limit: str
+    status: str
+    age_ms: int
+
+
+class FillView(msgspec.Struct, frozen=True):
+    seq: int
+    time: str
+    instrument: str
+    side: str
+    price: str
+    qty: str
+    fee: str
+    realized: str
+    rationale: str
+
+
+class SignalView(msgspec.Struct, frozen=True):
+    name: str
+    value: float
+    """About [-1, 1]; positive leans up."""
+    share: float
+    """Share in the log-odds at the main horizon."""
+
+
+class ProposalView(msgspec.Struct, frozen=True):
+    decision_id: str
+    instrument: str
+    action: str
+    side: str
+    qty: str
+    notional: str
+    limit: str
+    p_up: float
+    horizon_s: int
+    edge_bps: float
+    cost_bps: float
+    drift_ticks: float
+    """Mid now against mid at the decision; positive is against us."""
+    left_ms: int
+    life_ms: int
+    rationale: str
+    shares: tuple[SignalView, ...]
+
+
+class InstrumentView(msgspec.Struct, frozen=True):
+    name: str
+    base: str
+    quote: str
+    tick_size: str
+    feed: FeedView
+    bids: tuple[BookLevel, ...]
+    """Best first."""
+    asks: tuple[BookLevel, ...]
+    last_trade: str | None
+    last_trade_side: int
+    spread: str | None
+    mid: float | None
+    volatility_bps: float | None
+    volatility_bucket: str | None
+    """``calm``, ``normal``, ``lively``, ``wild``; None until there is a history."""
+    signals: tuple[SignalView, ...]
+    forecasts: tuple[Forecast, ...]
+    agent: AgentPane | None
+    agent_note: str
+    """Why there is no agent view, when there is none."""
+    bars: tuple[Bar, ...]
+    waiting_for: str
+    """Why there is no proposal now, in words; empty when one is open."""
+
+
+class PnlView(msgspec.Struct, frozen=True):
+    currency: str
+    realized: str
+    unrealized: str | None
+    """None while a held instrument has no mark."""
+    fees: str
+    total: str | None
+    exposure: str | None
+    daily_loss_limit: str
+    curve: tuple[float, ...]
+    """Total P&L once a second, oldest first, for drawing."""
+
+
+class RiskView(msgspec.Struct, frozen=True):
+    is_halted: bool
+    halt_reason: str
+    halt_since: str
+    blocked: str
+    """Why no new order may leave now, though not halted; empty when one may."""
+    last_denial: str
+
+
+class HealthView(msgspec.Struct, frozen=True):
+    queue_depth: int
+    queue_bound: int
+    decision_us_p50: float | None
+    decision_us_p99: float | None
+    feed_us_p99: float | None
+    """Frame received to features, engine side."""
+    ledger_seq: int
+    ledger_hash: str
+    """First 12 hex digits of the newest event's hash; empty while the writer has none."""
+    rss_mib: float
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something the trader should read once."""
+
+    number: int
+    time: str
+    severity: str
+    """``info``, ``warning``, ``error``."""
+    text: str
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    number: int
+    ts_ns: int
+    """Engine time."""
+    made_ns: int
+    """Wall clock of the engine process; the screen shows its age."""
+    started_ns: int
+    account: str
+    """``SIM``, ``PAPER`` or ``LIVE``."""
+    venue: str
+    source: str
+    """``live``, ``sim``, ``replay FILE``."""
+    mode: str
+    run_id: str
+    version: str
+    instruments: tuple[InstrumentView, ...]
+    proposals: tuple[ProposalView, ...]
+    positions: tuple[PositionView, ...]
+    orders: tuple[OrderView, ...]
+    fills: tuple[FillView, ...]
+    """Newest first, at most 50."""
+    pnl: PnlView
+    risk: RiskView
+    health: HealthView
+    notices: tuple[Notice, ...]
+    finished: str = ""
+    """Why the feed ended for good (end of capture, fatal error); empty while it runs."""
