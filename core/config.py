@@ -45,6 +45,8 @@ class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instrument: str = "SIM-USD"
     start_price: _Money = Decimal("100.00")
     speed: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    history_s: Annotated[int, Meta(ge=0, le=7_200)] = 1_800
+    practice: bool = True
 
 
 class BlendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -97,7 +97,7 @@ def frame(message: Command | Reply) -> bytes:
 def request(state_dir: Path, command: AnyCommand, timeout_s: float = 5.0) -> Reply:
     """Send one command over a fresh connection and return the reply; for the command line.
 
-    Errors: ``TryAgain`` when no engine answers.
+    Errors: ``TryAgain`` when no engine answers, or answers what this version cannot read.
     """
     path = state_dir / SOCKET_NAME
     try:
@@ -110,6 +110,8 @@ def request(state_dir: Path, command: AnyCommand, timeout_s: float = 5.0) -> Rep
             return reply
     except OSError as error:
         raise TryAgain(f"no engine answers on {path} ({error.strerror or error})") from error
+    except msgspec.DecodeError as error:
+        raise TryAgain(f"the engine on {path} speaks another version ({error})") from error
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:

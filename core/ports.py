@@ -9,6 +9,7 @@ import numpy as np
 
 from core.model.decision import AgentView
 from core.model.event import LedgerEvent
+from core.model.market import TradePrint
 from core.model.order import Order, OrderReport
 
 
@@ -40,7 +41,6 @@ class Broker(Protocol):
     """Where orders go. Synchronous and deterministic in time; live venues adapt behind it."""
 
     name: str
-    fee_currency_of_quote: bool
 
     def submit(self, order: Order, now_ns: int) -> None:
         """Take an order; reports come out of ``take_reports``."""
@@ -56,5 +56,25 @@ class Broker(Protocol):
     def on_market(self, instrument: int, now_ns: int) -> None:
         """The book of ``instrument`` changed."""
 
+    def on_trade(self, trade: TradePrint) -> None:
+        """A public trade happened; it may fill a resting order."""
+
     def take_reports(self) -> list[OrderReport]:
         """Return and forget the reports made since the last call."""
+
+
+class Latch(Protocol):
+    """The kill latch: on disk, survives everything."""
+
+    def trip(self, reason: str, actor: str, ts_ns: int) -> bool:
+        """Latch; return whether it is durable. Never raises."""
+
+    def rearm(self) -> None:
+        """Unlatch. Errors: ``OSError`` if the latch could not be removed."""
+
+
+class RowSink(Protocol):
+    """The tape: takes MarketState rows."""
+
+    def append(self, row: np.ndarray) -> None:
+        """Take one row, MARKET_STATE[()]; it is copied."""

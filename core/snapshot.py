@@ -156,6 +156,8 @@ class PnlView(msgspec.Struct, frozen=True):
     daily_loss_limit: str
     curve: tuple[float, ...]
     """Total P&L once a second, oldest first, for drawing."""
+    today: str | None = None
+    """Realized since 00:00 UTC plus unrealized: what the daily loss limit looks at."""
 
 
 class RiskView(msgspec.Struct, frozen=True):

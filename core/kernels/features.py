@@ -37,7 +37,7 @@ FEATURE_NAMES = (
     "pressure_1s",  # (buy - sell) / (buy + sell) of aggressor volume, [-1, 1]
     "pressure_5s",
     "pressure_30s",
-    "return_1s",  # mid now against the last whole second, in 1 s standard deviations
+    "return_1s",  # mid now against the last whole second before now, in 1 s standard deviations
     "return_5s",  # mid now against five whole seconds ago, in sqrt(5) standard deviations
     "ema_cross",  # (fast - slow) in standard deviations of the slow window, squashed by tanh
     "breakout",  # place in the 60 s range, -1 low to 1 high, beyond when broken, [-2, 2]
@@ -187,11 +187,15 @@ def volatility_bps(clock, values):
 
 
 @jit
-def _move(clock, values, seconds_back, sd_ticks):
+def _move(clock, values, now_ns, seconds_back, sd_ticks):
+    # On a whole second the newest sample is this very instant: look one further back.
+    back = seconds_back
+    if clock[NEXT_SECOND_NS] - now_ns == SECOND_NS:
+        back += 1
     have = clock[SECONDS]
-    if have < max(MIN_SECONDS, seconds_back) or sd_ticks <= 0.0:
+    if have < max(MIN_SECONDS, back) or sd_ticks <= 0.0:
         return 0.0
-    past = values[RING + (have - seconds_back) % RING_SIZE]
+    past = values[RING + (have - back) % RING_SIZE]
     return (values[MID] - past) / (sd_ticks * math.sqrt(seconds_back))
 
 
@@ -233,8 +237,8 @@ def read(clock, values, now_ns, out):
     out[5] = _balance(values[BUY_1S], values[SELL_1S])
     out[6] = _balance(values[BUY_5S], values[SELL_5S])
     out[7] = _balance(values[BUY_30S], values[SELL_30S])
-    out[8] = _move(clock, values, 1, sd_ticks)
-    out[9] = _move(clock, values, 5, sd_ticks)
+    out[8] = _move(clock, values, now_ns, 1, sd_ticks)
+    out[9] = _move(clock, values, now_ns, 5, sd_ticks)
     out[10] = 0.0
     if sd_ticks > 0.0:
         gap = values[EMA_FAST] - values[EMA_SLOW]

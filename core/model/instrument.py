@@ -98,7 +98,9 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
 
     def notional(self, ticks: int, lots: int) -> Decimal:
         """Return price times quantity in quote currency, exact."""
-        return self.price(ticks) * self.qty(lots)
+        with localcontext() as context:
+            context.prec = 60
+            return self.price(ticks) * self.qty(lots)
 
     def price_text(self, ticks: int) -> str:
         return plain(self.price(ticks))

@@ -1,0 +1,1 @@
+"""Signals: what the book, the trades and the agent say about the next seconds. Pure."""

@@ -1,0 +1,167 @@
+"""``tapewright ledger``: read the evidence. Nothing here changes it.
+
+stdout is data, stderr is narration. Errors become exit codes in ``cli.exit``: 1 for a ledger
+that is wrong or cannot be read, 2 for one that is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.exit import DONE, FAILED, tell
+from core.state import resolve_state_dir
+
+ledger_app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Export, verify and explain the ledger. Example: tapewright ledger verify",
+)
+
+State = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="State directory (default: the user's own)."),
+]
+Key = Annotated[
+    str, typer.Argument(metavar="ID", help="A seq, or a fill, order, decision or run id.")
+]
+
+
+class TableName(StrEnum):
+    EVENTS = "events"
+    DECISIONS = "decisions"
+    ORDERS = "orders"
+    FILLS = "fills"
+    LOTS = "lots"
+
+
+class FileFormat(StrEnum):
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+@ledger_app.command()
+def export(
+    *,
+    table: Annotated[TableName, typer.Option(help="What to export.")],
+    file_format: Annotated[
+        FileFormat, typer.Option("--format", help="How to write it.")
+    ] = FileFormat.CSV,
+    out: Annotated[str, typer.Option(metavar="FILE|-", help="Where to; - is stdout.")] = "-",
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="From this ISO date or time on (UTC).")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="T", help="Up to, not including, this date or time.")
+    ] = None,
+    state: State = None,
+) -> None:
+    """Write a table of the ledger as CSV, JSON, JSON Lines or Parquet.
+
+    An existing file is replaced as a whole.
+
+    Example: tapewright ledger export --table fills --format csv --out fills.csv --since 2026-01-01
+    """
+    from ledger.export import export as write_table
+    from ledger.export.tables import Period, parse_time
+
+    period = Period()
+    if since is not None:
+        period = period._replace(since=parse_time(since, "--since"))
+    if until is not None:
+        period = period._replace(until=parse_time(until, "--until"))
+    count = write_table(
+        resolve_state_dir(state),
+        table=table.value,
+        file_format=file_format.value,
+        out=sys.stdout.buffer if out == "-" else Path(out),
+        period=period,
+    )
+    tell(f"{count} rows of {table.value} written to {'stdout' if out == '-' else out}")
+
+
+@ledger_app.command()
+def verify(*, state: State = None) -> None:
+    """Check every event, the chain, the witness and the tables; change nothing.
+
+    Prints one line and exits with 0 if all holds; else what is wrong, first bad seq first, and 1.
+
+    Example: tapewright ledger verify --state /var/lib/tapewright
+    """
+    from ledger.explain import safe
+    from ledger.verify import verify as check
+
+    report = check(resolve_state_dir(state))
+    if not report.findings:
+        print(report.ok_text)
+        raise typer.Exit(DONE)
+    for finding in report.findings:
+        print(safe(finding.text))
+    raise typer.Exit(FAILED)
+
+
+@ledger_app.command()
+def head(*, state: State = None) -> None:
+    """Print seq and hash of the newest event as JSON.
+
+    Example: tapewright ledger head
+    """
+    from ledger.reading import read_head
+    from ledger.witness import head_json
+
+    print(head_json(read_head(resolve_state_dir(state))))
+
+
+@ledger_app.command()
+def show(key: Key, *, state: State = None) -> None:
+    """Print the stored events that ID names, one JSON object a line.
+
+    Example: tapewright ledger show 17
+    """
+    from ledger.reading import show as find
+
+    for line in find(resolve_state_dir(state), key):
+        print(line)
+
+
+@ledger_app.command()
+def explain(key: Key, *, state: State = None) -> None:
+    """Tell the story of a fill, order or decision: what was seen, decided, checked, paid.
+
+    Example: tapewright ledger explain 42
+    """
+    from ledger.explain import explain as tell_story
+
+    for line in tell_story(resolve_state_dir(state), key):
+        print(line)
+
+
+@ledger_app.command()
+def lots(
+    *,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="The closed lots in place of the open ones.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, stable.")] = False,
+    state: State = None,
+) -> None:
+    """List the FIFO lots: open ones with their cost, or closed ones with what they realized.
+
+    Example: tapewright ledger lots --closed --json
+    """
+    from ledger.lots_view import lots_table, read_lots
+
+    rows = read_lots(resolve_state_dir(state), closed=closed)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for line in lots_table(rows):
+        print(line)

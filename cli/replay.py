@@ -1,0 +1,115 @@
+"""``tapewright replay``: a capture through the engine that trades live."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from cli.engine import EngineProcess, run_process
+from cli.options import ReplayOptions, Speed
+from cli.wiring import RunPlan, fee_bps, open_ledger, wire
+from core.brokers.paper import PaperBroker
+from core.clock import SystemClock
+from core.config import Settings, load_settings
+from core.errors import CaptureError, Failed
+from core.feeds.capture import CaptureReader, read_capture
+from core.feeds.registry import protocol_for
+from core.feeds.summary import summary
+from core.model.decision import Mode
+from core.replay import run_replay
+from core.state import EngineLock, StateDir, resolve_state_dir
+
+REPLAY_DIR = "replay"
+"""Below the user's state directory: a replay never writes into the ledger of live trading."""
+
+
+def replay_command(options: ReplayOptions) -> int:
+    """Replay one capture; return the exit code."""
+    settings = load_settings(options.config)
+    reader = read_capture(options.capture)
+    if not options.headless:
+        from cli.screen import run_with_screen
+
+        return run_with_screen(_words(options), _replay_state(options), settings.screen)
+    state = StateDir(_replay_state(options)).create()
+    clock = SystemClock()
+    lock = EngineLock(state, venue=reader.meta.venue, command="replay", started_ns=clock.now_ns())
+    with lock:
+        seen = _replay(options, settings, reader, state, clock)
+    if options.summary is not None:
+        _write_summary(seen, options.summary)
+    if reader.was_cut:
+        raise Failed(f"{reader.cut_text()}; what came before was replayed")
+    return 0
+
+
+def _replay_state(options: ReplayOptions) -> Path:
+    if options.state is not None:
+        return resolve_state_dir(options.state)
+    return resolve_state_dir(None) / REPLAY_DIR
+
+
+def _words(options: ReplayOptions) -> list[str]:
+    """Return the command line that starts the same replay for a screen, without its state."""
+    speed = options.speed or Speed.REAL
+    mode = options.mode or Mode.CONFIRM
+    words = ["replay", str(options.capture), "--speed", speed.value, "--mode", mode.value]
+    if options.seed is not None:
+        words += ["--seed", str(options.seed)]
+    if options.config is not None:
+        words += ["--config", str(options.config)]
+    if options.summary is not None:
+        words += ["--summary", options.summary]
+    return words
+
+
+def _replay(
+    options: ReplayOptions,
+    settings: Settings,
+    reader: CaptureReader,
+    state: StateDir,
+    clock: SystemClock,
+) -> dict[str, object]:
+    meta = reader.meta
+    writer, history = open_ledger(state)
+    plan = RunPlan(
+        state=state,
+        settings=settings,
+        mode=options.mode or Mode.OBSERVE,
+        seed=settings.run.seed if options.seed is None else options.seed,
+        source=f"sha256:{_digest(options.capture)}",
+        source_name=f"replay {options.capture.name}",
+    )
+    protocol = protocol_for(meta.venue, list(meta.instruments), settings)
+    broker = PaperBroker(protocol.instruments, settings, fee_bps(settings, meta.venue))
+    first = next(iter(reader), None)
+    start_ns = first.ns if first else 0
+    rig = wire(plan, protocol, broker, writer, history, start_ns, clock.now_ns())
+    process = EngineProcess(rig, state, clock, settings.metrics.port)
+    speed = options.speed or Speed.MAX
+    feed = run_replay(
+        rig.session, reader, clock, None if speed is Speed.MAX else float(speed.value)
+    )
+    body = process.run(feed, ends_with_feed=True, is_live=False)
+    run_process(process, body, clock)
+    return summary(protocol)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_summary(seen: dict[str, object], target: str) -> None:
+    text = msgspec.json.encode(seen).decode()
+    if target == "-":
+        print(text)
+        return
+    try:
+        Path(target).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CaptureError(f"{target}: cannot be written ({error.strerror})") from error
+    print(f"summary written to {target}", file=sys.stderr)

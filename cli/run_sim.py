@@ -1,0 +1,96 @@
+"""The simulated market as a venue: a past lived through at once, then real time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cli.engine import EngineProcess, run_process
+from cli.wiring import Rig, RunPlan, fee_bps, make_recorder, make_tape, open_ledger, wire
+from core.brokers.sim import SimBroker
+from core.clock import NS_PER_S, Clock
+from core.config import Settings
+from core.feeds.recorder import CaptureWriter
+from core.feeds.sim import SimProtocol
+from core.live import run_sim, run_sim_until
+from core.model.decision import Mode
+from core.model.instrument import Instrument
+from core.sim.market import SimMarket, sim_instrument
+from core.sim.venue import SimVenue
+from core.state import StateDir
+from ledger.rows import History
+
+PAST_STEP_NS = 10 * NS_PER_S
+"""Market time lived through between two looks at commands."""
+
+
+def start_sim(settings: Settings, state: StateDir, clock: Clock, duration_s: float | None) -> None:
+    """Run the simulated market until asked to stop."""
+    writer, history = open_ledger(state)
+    now_ns = clock.now_ns()
+    start_ns = now_ns - settings.sim.history_s * NS_PER_S
+    instrument = sim_instrument(settings.sim.instrument)
+    market = SimMarket(
+        instrument,
+        settings.run.seed,
+        start_ns=start_ns,
+        start_ticks=_start_ticks(instrument, settings, history),
+    )
+    venue = SimVenue([market])
+    protocol = SimProtocol([instrument], settings)
+    broker = SimBroker(venue, settings, fee_bps(settings, "sim"))
+    recorder = make_recorder(settings, state, [instrument], now_ns)
+    plan = RunPlan(
+        state=state,
+        settings=settings,
+        mode=Mode(settings.run.mode),
+        seed=settings.run.seed,
+        source="sim",
+        source_name="simulated market",
+    )
+    tape = make_tape(state, [instrument], now_ns)
+    rig = wire(plan, protocol, broker, writer, history, start_ns, now_ns, tape)
+    process = EngineProcess(rig, state, clock, settings.metrics.port)
+    feed = _feed(rig, venue, clock, settings, start_ns, recorder)
+    try:
+        body = process.run(feed, duration_s=duration_s, ends_with_feed=False, is_live=True)
+        run_process(process, body, clock)
+    finally:
+        if recorder is not None:
+            recorder.finish()
+
+
+def _start_ticks(instrument: Instrument, settings: Settings, history: History) -> int:
+    """Open where the last fill of an earlier run left off: a kept position keeps its price."""
+    fills = history.fills_of([instrument])
+    return fills[-1].price_ticks if fills else instrument.ticks(settings.sim.start_price)
+
+
+async def _feed(
+    rig: Rig,
+    venue: SimVenue,
+    clock: Clock,
+    settings: Settings,
+    start_ns: int,
+    recorder: CaptureWriter | None,
+) -> None:
+    """Live through the market's past without trading, then run with the clock.
+
+    The past gives the screen its chart and the forecasts their labels before the first proposal.
+    """
+    session = rig.session
+    session.on_open(start_ns)
+    venue.connect(start_ns)
+    engine, mode = session.engine, session.engine.mode
+    live_clock, session.clock = session.clock, None
+    engine.mode = Mode.OBSERVE
+    past_ns = start_ns
+    while past_ns < clock.now_ns():
+        past_ns = min(clock.now_ns(), past_ns + PAST_STEP_NS)
+        run_sim_until(session, venue, past_ns)
+        await asyncio.sleep(0)
+    # A mode set by hand meanwhile stands.
+    engine.mode = mode if engine.mode is Mode.OBSERVE else engine.mode
+    session.clock = live_clock
+    # A recording begins with a whole book.
+    venue.connect(past_ns)
+    await run_sim(session, venue, clock, settings.sim.speed, recorder)

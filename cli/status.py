@@ -1,0 +1,149 @@
+"""``status``: the newest snapshot as plain text or JSON, and the latch even without an engine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+
+from cli.exit import DONE, TRY_AGAIN, plain, tell
+from core.clock import NS_PER_S
+from core.control import GetSnapshot, Picture, request
+from core.errors import Failed, TryAgain
+from core.latch import KillLatch, LatchState
+from core.snapshot import InstrumentView, Snapshot
+from core.state import StateDir, resolve_state_dir, running_engine
+
+UNKNOWN = "not known"
+_FILLS_SHOWN = 5
+
+
+def status_command(state_dir: Path | None, *, as_json: bool) -> int:
+    """Print the state of the engine and the latch to stdout.
+
+    Returns 3 when no engine runs; the latch is printed all the same.
+    """
+    state = StateDir(resolve_state_dir(state_dir))
+    latch = KillLatch(state.path).read()
+    try:
+        snapshot = _newest(state)
+        why = ""
+    except TryAgain:
+        snapshot = None
+        holder = running_engine(state)
+        why = (
+            f"no engine runs on {state.path}"
+            if holder is None
+            else f"the engine on {state.path} does not answer: {holder}"
+        )
+    if as_json:
+        print(_as_json(snapshot, latch))
+    else:
+        for line in _lines(snapshot, latch):
+            print(plain(line))
+    if snapshot is None:
+        tell(why)
+        return TRY_AGAIN
+    return DONE
+
+
+def _newest(state: StateDir) -> Snapshot:
+    reply = request(state.path, GetSnapshot())
+    if not isinstance(reply, Picture):
+        raise Failed(f"the engine gave no snapshot: {reply.text}")
+    return reply.snapshot
+
+
+def _as_json(snapshot: Snapshot | None, latch: LatchState) -> str:
+    table = {
+        "engine": msgspec.to_builtins(snapshot),
+        "latch": {**msgspec.to_builtins(latch), "since": latch.since},
+    }
+    return json.dumps(table, ensure_ascii=not _is_utf8())
+
+
+def _is_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _lines(snapshot: Snapshot | None, latch: LatchState) -> list[str]:
+    if snapshot is None:
+        return [_latch_line(latch)]
+    return [
+        f"{snapshot.account}  {snapshot.venue}  {snapshot.source}  mode {snapshot.mode}  "
+        f"run {snapshot.run_id}  up {(snapshot.made_ns - snapshot.started_ns) // NS_PER_S} s",
+        *([f"finished  {snapshot.finished}"] if snapshot.finished else []),
+        _latch_line(latch),
+        *_risk_lines(snapshot, latch),
+        *(_instrument_line(view) for view in snapshot.instruments),
+        *_holding_lines(snapshot),
+        _pnl_line(snapshot),
+        f"ledger    seq {snapshot.health.ledger_seq}  {snapshot.health.ledger_hash or UNKNOWN}",
+    ]
+
+
+def _latch_line(latch: LatchState) -> str:
+    if not latch.is_halted:
+        return "latch     open"
+    by = f" by {latch.actor}" if latch.actor else ""
+    since = f" since {latch.since}" if latch.since else ""
+    return f"latch     HALTED{since}{by}: {latch.reason}"
+
+
+def _risk_lines(snapshot: Snapshot, latch: LatchState) -> list[str]:
+    lines = []
+    risk = snapshot.risk
+    if risk.is_halted != latch.is_halted:
+        # Doubt is shown, not settled: the engine has not yet read the file, or lost it.
+        lines.append(
+            f"engine    says {'HALTED: ' + risk.halt_reason if risk.is_halted else 'open'}"
+        )
+    if risk.blocked:
+        lines.append(f"blocked   {risk.blocked}")
+    return lines
+
+
+def _instrument_line(view: InstrumentView) -> str:
+    bid = view.bids[0].price if view.bids else UNKNOWN
+    ask = view.asks[0].price if view.asks else UNKNOWN
+    age = UNKNOWN if view.feed.age_ms is None else f"{view.feed.age_ms} ms"
+    reason = f" ({view.feed.reason})" if view.feed.reason else ""
+    return (
+        f"{view.name}  {view.feed.state}{reason}  bid {bid}  ask {ask}  age {age}  "
+        f"gaps {view.feed.gaps}"
+    )
+
+
+def _holding_lines(snapshot: Snapshot) -> list[str]:
+    lines = [
+        f"position  {held.instrument}  {held.qty} at {held.average_price}  "
+        f"unrealized {held.unrealized or UNKNOWN}"
+        for held in snapshot.positions
+        if held.lots
+    ] or ["position  flat"]
+    lines += [
+        f"order     {order.client_order_id}  {order.instrument}  {order.side} {order.qty} "
+        f"at {order.limit}  filled {order.filled}  {order.status}"
+        for order in snapshot.orders
+    ]
+    lines += [
+        f"proposal  {idea.decision_id}  {idea.action} {idea.instrument} {idea.qty} "
+        f"at {idea.limit}  {idea.left_ms / 1000:.1f} s left"
+        for idea in snapshot.proposals
+    ]
+    lines += [
+        f"fill      {fill.time}  {fill.instrument}  {fill.side} {fill.qty} at {fill.price}  "
+        f"fee {fill.fee}"
+        for fill in snapshot.fills[:_FILLS_SHOWN]
+    ]
+    return lines
+
+
+def _pnl_line(snapshot: Snapshot) -> str:
+    pnl = snapshot.pnl
+    return (
+        f"P&L       total {pnl.total or UNKNOWN}  realized {pnl.realized}  "
+        f"unrealized {pnl.unrealized or UNKNOWN}  fees {pnl.fees}  {pnl.currency}"
+    )

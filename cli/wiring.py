@@ -1,0 +1,253 @@
+"""The composition root: which feed, broker, ledger and policy one engine is made of.
+
+The only place that knows all packages. What it builds is closed by ``Rig.close``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from core.clock import iso_ns
+from core.config import Settings
+from core.engine import Engine, EngineSetup
+from core.errors import UserError
+from core.feeds.capture import CaptureMeta
+from core.feeds.protocol import FeedProtocol
+from core.feeds.recorder import CaptureWriter
+from core.latch import KillLatch
+from core.model import event as ev
+from core.model.decision import Mode
+from core.model.instrument import Instrument, plain
+from core.picture import RunFacts
+from core.ports import Broker, Policy
+from core.session import Session
+from core.state import StateDir
+from core.tape import TapeWriter
+from ledger.rows import History, load_history
+from ledger.writer import LedgerWriter
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("core", "agents", "ledger", "tui", "cli")
+
+
+class RunPlan(msgspec.Struct, frozen=True):
+    """What a run is meant to be, before anything is opened."""
+
+    state: StateDir
+    settings: Settings
+    mode: Mode
+    seed: int
+    source: str
+    """``live``, ``sim`` or ``sha256:...`` of the capture."""
+    source_name: str
+    """The same for people, such as ``replay btc.jsonl.gz``."""
+
+
+class Rig(msgspec.Struct):
+    """A wired engine and what must be closed after it."""
+
+    session: Session
+    writer: LedgerWriter
+    facts: RunFacts
+    run_id: str
+    tape: TapeWriter | None = None
+
+    def close(self, reason: str, wall_ns: int) -> None:
+        """Write the end of the run, make all durable, close the files."""
+        counters = self.session.counters
+        ended = ev.RunEnded(
+            run_id=self.run_id,
+            reason=reason,
+            counters={
+                "frames": counters.frames,
+                "refused": counters.refused,
+                "gaps": counters.gaps,
+                "resyncs": counters.resyncs,
+            },
+        )
+        try:
+            self.session.engine.context.journal(ended)
+            self.writer.end_run(self.run_id, wall_ns)
+        finally:
+            self.writer.close()
+            if self.tape is not None:
+                self.tape.close()
+
+
+def version() -> str:
+    """Return the program's version."""
+    return metadata.version("tapewright")
+
+
+def code_digest() -> str:
+    """Return the sha256 over every source file of the program, in hex."""
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def fee_bps(settings: Settings, venue: str) -> Decimal:
+    """Return the taker fee of ``venue`` in basis points, exact."""
+    paper = settings.paper
+    table = {
+        "sim": paper.sim_fee_bps,
+        "binance": paper.binance_fee_bps,
+        "coinbase": paper.coinbase_fee_bps,
+        "coinbase-exchange": paper.coinbase_fee_bps,
+        "alpaca": paper.alpaca_fee_bps,
+    }
+    return Decimal(str(table[venue]))
+
+
+def load_policy(plan: RunPlan) -> tuple[Policy | None, dict[str, str], str]:
+    """Return the policy, its digests for the manifest and a note for the screen.
+
+    Errors: ``UserError`` for an agent that is not known or was refused.
+    """
+    agent = plan.settings.agent
+    if not agent.enabled:
+        return None, {}, "switched off: [agent] enabled = false"
+    from agents.registry import open_policy
+
+    policy = open_policy(agent.id, plan.state.models)
+    return policy, policy.digests, policy.note
+
+
+def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWriter,
+         history: History, start_ns: int, wall_ns: int, tape: TapeWriter | None = None,
+         ) -> Rig:  # fmt: skip
+    """Build the engine, write the start of the run and what was recovered.
+
+    ``start_ns`` is engine time (the tape's in replay); ``wall_ns`` stays outside the hash.
+    """
+    instruments = [feed.instrument for feed in protocol.instruments]
+    policy, digests, note = load_policy(plan)
+    started = _manifest(plan, protocol.venue, instruments, broker.name, digests, writer)
+    latch = KillLatch(plan.state.path)
+    halt = latch.read()
+    setup = EngineSetup(
+        protocol=protocol,
+        settings=plan.settings,
+        mode=plan.mode,
+        sink=writer,
+        latch=latch,
+        run_id=started.run_id,
+        fee_bps=fee_bps(plan.settings, protocol.venue),
+        policy=policy,
+        fills=tuple(history.fills_of(instruments)),
+        halted=(halt.reason or "halted") if halt.is_halted else "",
+    )
+    engine = Engine(setup)
+    engine.context.move_to(start_ns)
+    engine.context.write(started)
+    writer.begin_run(started.run_id, wall_ns)
+    _recover(engine, history)
+    _apply_rearm_request(engine, latch)
+    facts = RunFacts(
+        account="SIM" if protocol.venue == "sim" else "PAPER",
+        source=plan.source_name,
+        version=version(),
+        started_ns=wall_ns,
+        agent_note=note,
+    )
+    session = Session(engine, broker, writer, tape)
+    return Rig(session, writer, facts, started.run_id, tape)
+
+
+def _manifest(
+    plan: RunPlan,
+    venue: str,
+    instruments: list[Instrument],
+    broker: str,
+    agent: dict[str, str],
+    writer: LedgerWriter,
+) -> ev.RunStarted:
+    settings = plan.settings
+    started = ev.RunStarted(
+        run_id="",
+        program_version=version(),
+        code_digest=code_digest(),
+        config_digest=settings.digest(),
+        limits_digest=settings.limits_digest(),
+        venue=venue,
+        instruments=tuple(_instrument_row(instrument) for instrument in instruments),
+        mode=plan.mode,
+        broker=broker,
+        seed=plan.seed,
+        source=plan.source,
+        agent=agent,
+        settings=msgspec.to_builtins(settings, str_keys=True),
+    )
+    head = writer.head()
+    basis = msgspec.json.encode([head[0], head[1], started], order="sorted")
+    return msgspec.structs.replace(started, run_id=hashlib.sha256(basis).hexdigest()[:32])
+
+
+def _instrument_row(instrument: Instrument) -> dict[str, str]:
+    return {
+        "name": instrument.name,
+        "base": instrument.base,
+        "quote": instrument.quote,
+        "tick_size": plain(instrument.tick_size),
+        "lot_size": plain(instrument.lot_size),
+    }
+
+
+def _recover(engine: Engine, history: History) -> None:
+    """Journal what the last process left: a paper venue forgets its orders with its process."""
+    positions = {
+        name: book.position_lots
+        for name, book in engine.account.books.items()
+        if book.position_lots
+    }
+    if not positions and not history.open_orders:
+        return
+    note = "orders of the paper venue died with its process" if history.open_orders else ""
+    engine.context.write(
+        ev.Recovered(orders_closed=tuple(history.open_orders), positions=positions, note=note)
+    )
+    engine.context.notify("info", f"recovered {len(positions)} positions from the ledger")
+
+
+def _apply_rearm_request(engine: Engine, latch: KillLatch) -> None:
+    request = latch.rearm_request()
+    if request is not None and engine.context.halted:
+        engine.rearm(request.actor, request.reason)
+    elif engine.context.halted:
+        engine.context.notify("error", f"HALTED since before this start: {engine.context.halted}")
+
+
+def open_ledger(state: StateDir) -> tuple[LedgerWriter, History]:
+    """Open the ledger for writing, verified, and read what trading needs from it."""
+    writer = LedgerWriter(state.path)
+    return writer, load_history(state.path)
+
+
+def make_recorder(
+    settings: Settings, state: StateDir, instruments: list[Instrument], now_ns: int
+) -> CaptureWriter | None:
+    """Open the capture of this run, or None where recording is off."""
+    if not settings.feed.record:
+        return None
+    venue = instruments[0].venue
+    names = tuple(instrument.name for instrument in instruments)
+    path = state.captures / f"{venue}-{_stamp(now_ns)}.jsonl.gz"
+    meta = CaptureMeta(venue, names, tuple(instruments))
+    return CaptureWriter(path, meta, settings.feed.record_max_mib * 1024 * 1024)
+
+
+def _stamp(now_ns: int) -> str:
+    return iso_ns(now_ns)[:23].replace(":", "").replace(".", "-")
+
+
+def make_tape(state: StateDir, instruments: list[Instrument], now_ns: int) -> TapeWriter | None:
+    """Open the tape of this run."""
+    return None

@@ -1,0 +1,111 @@
+"""What a command from screen or command line does to a running engine, and the reply to it.
+
+Called in the engine's loop. Everything is answered; a refusal is journalled with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.clock import Clock
+from core.control import (
+    Ack,
+    AnyCommand,
+    CancelOrder,
+    CloseTrade,
+    Confirm,
+    GetSnapshot,
+    KillAll,
+    Picture,
+    Rearm,
+    Reject,
+    Reply,
+    SetMode,
+    Stop,
+)
+from core.errors import Failed, InvariantError
+from core.model import event as ev
+from core.model.decision import Verdict
+from core.picture import RunFacts, build
+from core.session import Session
+from core.snapshot import Snapshot
+
+TRADER = "human:trader"
+
+
+class Commands:
+    """Carries out commands on one session."""
+
+    def __init__(
+        self,
+        session: Session,
+        facts: RunFacts,
+        clock: Clock,
+        ledger_head: Callable[[], tuple[int, str]],
+        stop: Callable[[str], None],
+    ) -> None:
+        self.session = session
+        self.engine = session.engine
+        self.facts = facts
+        self._clock = clock
+        self._ledger_head = ledger_head
+        self._stop = stop
+        self._pictures = 0
+
+    def snapshot(self) -> Snapshot:
+        """Return a new picture of the engine."""
+        self._pictures += 1
+        return build(
+            self.session, self.facts, self._pictures, self._clock.now_ns(), self._ledger_head()
+        )
+
+    def carry_out(self, command: AnyCommand) -> Reply:
+        """Do what ``command`` says and return the reply."""
+        if isinstance(command, GetSnapshot):
+            return Picture(self.snapshot())
+        if isinstance(command, Stop):
+            self._stop(command.reason)
+            return Ack(ok=True, text="stopping")
+        self.session.catch_up()
+        try:
+            text = self._act(command)
+        except (ValueError, InvariantError, Failed) as error:
+            self.engine.context.journal(
+                ev.CommandRefused(command=type(command).__name__, actor=TRADER, reason=str(error))
+            )
+            return Ack(ok=False, text=str(error))
+        finally:
+            self.session.hand_over()
+        return Ack(ok=True, text=text)
+
+    def _act(self, command: AnyCommand) -> str:
+        engine = self.engine
+        match command:
+            case Confirm(decision_id=key):
+                return engine.answer(key, Verdict.APPROVED, TRADER)
+            case Reject(decision_id=key, reason=reason):
+                return engine.answer(key, Verdict.REJECTED, TRADER, reason)
+            case CloseTrade(instrument=name):
+                return engine.close_trade(name, TRADER, "closed by hand")
+            case CancelOrder(client_order_id=key):
+                return engine.cancel_order(key, TRADER)
+            case KillAll(actor=actor, reason=reason):
+                return engine.kill_all(actor, reason)
+            case Rearm(actor=actor, reason=reason):
+                return engine.rearm(actor, reason)
+            case SetMode(mode=mode):
+                return engine.set_mode(mode, TRADER)
+            case GetSnapshot() | Stop():
+                raise InvariantError(f"{type(command).__name__} was answered before")
+
+    def on_screen_lost(self) -> None:
+        """Follow ``[run] on_screen_lost``: the last screen is gone."""
+        policy = self.engine.settings.run.on_screen_lost
+        self.engine.context.notify("warning", f"the last screen is gone: {policy}")
+        if policy == "hold":
+            return
+        self.session.catch_up()
+        self.engine.execution.cancel_orders("system", "screen lost")
+        if policy == "flatten":
+            self.engine.flatten("system", "screen lost")
+        self.session.hand_over()

@@ -1,0 +1,57 @@
+"""What the parts of one run share: identity, engine time, the halt, the ledger, the notices.
+
+One task owns it; nothing in it waits or reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from core.clock import iso_ns
+from core.errors import InvariantError
+from core.model.event import LedgerEvent
+from core.ports import EventSink
+from core.snapshot import Notice
+
+NOTICES_KEPT = 50
+
+
+class RunContext:
+    """Shared state of a run; see the module docstring."""
+
+    def __init__(self, run_id: str, sink: EventSink, halted: str = "") -> None:
+        self.run_id = run_id
+        self.now_ns = 0
+        """Engine time: of the last event, timer or report taken."""
+        self.halted = halted
+        """Why no new risk may be taken; empty when it may."""
+        self.halted_since_ns = 0
+        self.notices: deque[Notice] = deque(maxlen=NOTICES_KEPT)
+        self._sink = sink
+        self._ids = 0
+        self._notice_count = 0
+
+    def new_id(self, kind: str) -> str:
+        """Return a new id, unique over runs: the run's first 8 digits, a letter, a number."""
+        self._ids += 1
+        return f"{self.run_id[:8]}-{kind}{self._ids}"
+
+    def move_to(self, now_ns: int) -> None:
+        """Move engine time forward; an earlier time is ignored."""
+        self.now_ns = max(self.now_ns, now_ns)
+
+    def write(self, event: LedgerEvent, cause: int | None = None) -> int:
+        """Append to the ledger as of engine time. Errors: ``InvariantError`` when it is broken."""
+        return self._sink.append(event, self.now_ns, cause)
+
+    def journal(self, event: LedgerEvent) -> None:
+        """Append what must not be stopped by a broken ledger: cancels and the kill."""
+        try:
+            self.write(event)
+        except InvariantError as error:
+            self.notify("error", f"ledger: {error}")
+
+    def notify(self, severity: str, text: str) -> None:
+        """Add a notice for the screen; ``info``, ``warning`` or ``error``."""
+        self._notice_count += 1
+        self.notices.append(Notice(self._notice_count, iso_ns(self.now_ns), severity, text))

@@ -1,0 +1,76 @@
+"""What Binance puts on the wire, as far as it is used; unknown keys are skipped.
+
+Level lists and prices stay ``Raw``: they go to the level reader, which is exact.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+
+class Frame(msgspec.Struct, gc=False):
+    stream: str = ""
+    data: Raw | UnsetType = UNSET
+    e: str = ""
+    s: str = ""
+    code: int | UnsetType = UNSET
+    msg: str = ""
+    error: Raw | UnsetType = UNSET
+
+
+class Kind(msgspec.Struct, gc=False):
+    e: str = ""
+
+
+class Depth(msgspec.Struct, gc=False):
+    s: str
+    U: int
+    u: int
+    b: Raw
+    a: Raw
+    E: int = 0
+
+
+class Trade(msgspec.Struct, gc=False):
+    s: str
+    p: Raw
+    q: Raw
+    m: bool
+    t: int
+    T: int = 0
+
+
+class AggTrade(msgspec.Struct, gc=False):
+    s: str
+    p: Raw
+    q: Raw
+    m: bool
+    a: int
+    f: int
+    last: int = msgspec.field(name="l")
+    T: int = 0
+
+
+class Ticker(msgspec.Struct, gc=False):
+    s: str
+    u: int
+    b: Raw
+    B: Raw
+    a: Raw
+    A: Raw
+
+
+class Depths(msgspec.Struct, gc=False):
+    last_update_id: int = msgspec.field(name="lastUpdateId")
+    bids: Raw
+    asks: Raw
+
+
+FRAME = msgspec.json.Decoder(Frame)
+KIND = msgspec.json.Decoder(Kind)
+DEPTH_EVENT = msgspec.json.Decoder(Depth)
+TRADE = msgspec.json.Decoder(Trade)
+AGG_TRADE = msgspec.json.Decoder(AggTrade)
+TICKER = msgspec.json.Decoder(Ticker)
+SNAPSHOT = msgspec.json.Decoder(Depths)

@@ -1,0 +1,248 @@
+"""Coinbase Advanced Trade: books by snapshot and absolute updates, one sequence a connection.
+
+``sequence_num`` counts every frame of every channel of the connection. A gap says that something
+was lost but not what, so it costs all books; a refused message costs only its own. Rules and
+their sources: ``docs/venues/coinbase.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from msgspec import Raw
+
+from core.config import Settings
+from core.errors import ValueRefused
+from core.feeds.connection import BELIEVED, MALFORMED, SocketOnly
+from core.feeds.symbols import coinbase_label, coinbase_labels
+from core.feeds.times import rfc3339_ns
+from core.levels import LevelReader
+from core.model.instrument import Instrument
+from core.model.market import FeedOutput, FeedState, SendText, TradePrint
+
+CHANNELS = ("level2", "market_trades", "heartbeats")
+"""One subscribe message each. Heartbeats keep the others open and prove the socket alive."""
+_AGGRESSOR = {"BUY": -1, "SELL": 1}
+"""By the maker's side, which is what ``side`` of a trade means here."""
+_TRADE_ID = re.compile(r"[0-9A-Za-z-]{1,40}", re.ASCII)
+
+
+class _Frame(msgspec.Struct, gc=False):
+    channel: str = ""
+    timestamp: str = ""
+    sequence_num: int | None = None
+    events: Raw = Raw(b"[]")
+    type: str = ""
+    message: str = ""
+
+
+class _BookEvent(msgspec.Struct, gc=False):
+    type: str
+    product_id: str
+    updates: Raw
+
+
+class _Trade(msgspec.Struct, gc=False):
+    product_id: str
+    trade_id: str
+    price: Raw
+    size: Raw
+    side: str
+    time: str = ""
+
+
+class _TradesEvent(msgspec.Struct, gc=False):
+    type: str
+    trades: Raw
+
+
+_FRAME = msgspec.json.Decoder(_Frame)
+_BOOK_EVENTS = msgspec.json.Decoder(list[_BookEvent])
+_TRADES_EVENTS = msgspec.json.Decoder(list[_TradesEvent])
+_TRADES = msgspec.json.Decoder(list[_Trade])
+
+
+class _BookChange(msgspec.Struct, gc=False):
+    """A book event, read and not yet applied; levels int64[n, 3]."""
+
+    index: int
+    is_snapshot: bool
+    levels: np.ndarray
+
+
+class CoinbaseProtocol(SocketOnly):
+    """One connection with all channels; see ``core.feeds.protocol.FeedProtocol``."""
+
+    venue = "coinbase"
+
+    def __init__(self, instruments: Sequence[Instrument], settings: Settings) -> None:
+        super().__init__(instruments, settings)
+        self._names = [one.name for one in instruments]
+        self._labels = coinbase_labels(self._names)
+        self._readers = [LevelReader(one) for one in instruments]
+        self._sequence = -1
+        """Number of the newest frame of this connection; -1 before the first."""
+        self._last_trade_id = [-1] * len(instruments)
+
+    def url(self) -> str:
+        """Return the address of the market data socket."""
+        return self._feed_settings.coinbase_stream
+
+    def on_open(self, now_ns: int) -> list[FeedOutput]:
+        """Forget the books and subscribe, within the venue's five seconds."""
+        outputs = self._opened(now_ns, "connected, waiting for a snapshot")
+        self._sequence = -1
+        for index, name in enumerate(self._names):
+            label = coinbase_label(name)
+            if self._labels[label] != index:
+                reason = f"{name} arrives labelled {label}: watch one of the two"
+                self._move(outputs, index, FeedState.BUFFERING, reason, now_ns)
+        outputs += [self._request("subscribe", channel, self._names) for channel in CHANNELS]
+        return outputs
+
+    def receive(self, data: bytes, recv_ns: int) -> list[FeedOutput]:
+        """Take one frame."""
+        outputs: list[FeedOutput] = []
+        self.counters.frames += 1
+        try:
+            frame = _FRAME.decode(data)
+            if frame.sequence_num is None or self._is_next(outputs, frame.sequence_num, recv_ns):
+                self._channel(outputs, frame, recv_ns)
+        except MALFORMED:
+            self.counters.refused += 1
+        self._heard(outputs, recv_ns)
+        return outputs
+
+    # --- the connection
+
+    def _request(self, verb: str, channel: str, names: list[str]) -> SendText:
+        message = {"type": verb, "product_ids": names, "channel": channel}
+        return SendText(msgspec.json.encode(message).decode())
+
+    def _is_next(self, outputs: list[FeedOutput], number: int, recv_ns: int) -> bool:
+        """Follow the sequence; return False for a frame that is old or repeated."""
+        if self._sequence >= 0 and number <= self._sequence:
+            self.counters.ignored += 1
+            return False
+        if self._sequence >= 0 and number > self._sequence + 1:
+            self.counters.gaps += 1
+            lost = f"frames {self._sequence + 1} to {number - 1} were lost"
+            for index, feed in enumerate(self.instruments):
+                if feed.state is not FeedState.CONNECTING:
+                    self._move(outputs, index, FeedState.RESYNCING, lost, recv_ns)
+            self._ask_reconnect(outputs, lost)
+        self._sequence = number
+        return True
+
+    def _channel(self, outputs: list[FeedOutput], frame: _Frame, recv_ns: int) -> None:
+        if frame.channel == "l2_data":
+            self._books(outputs, frame, recv_ns)
+        elif frame.channel == "market_trades":
+            self._trades(outputs, frame.events, recv_ns)
+        elif frame.type == "error":
+            self._venue_said(outputs, frame.message, recv_ns)
+        elif frame.channel not in {"heartbeats", "subscriptions"}:
+            self.counters.ignored += 1
+
+    # --- books
+
+    def _books(self, outputs: list[FeedOutput], frame: _Frame, recv_ns: int) -> None:
+        """Read every event of the frame, then apply: never half a message."""
+        try:
+            events = _BOOK_EVENTS.decode(frame.events)
+        except MALFORMED as error:
+            # Which product it was of is not known, and the sequence will show no gap.
+            self._refuse_books(outputs, self._believed(), str(error), recv_ns)
+            return
+        changes: list[_BookChange] = []
+        refused: dict[int, str] = {}
+        for event in events:
+            index = self._labels.get(event.product_id)
+            if index is None:
+                self.counters.refused += 1
+            elif event.type not in {"snapshot", "update"}:
+                self.counters.ignored += 1
+            else:
+                try:
+                    levels = self._readers[index].read_updates(event.updates).copy()
+                except MALFORMED as error:
+                    refused[index] = str(error)
+                else:
+                    changes.append(_BookChange(index, event.type == "snapshot", levels))
+        event_ns = rfc3339_ns(frame.timestamp)
+        for change in changes:
+            if change.index not in refused:
+                self._apply(outputs, change, event_ns, recv_ns)
+        for index, reason in refused.items():
+            self._refuse_books(outputs, [index], reason, recv_ns)
+
+    def _believed(self) -> list[int]:
+        return [i for i, feed in enumerate(self.instruments) if feed.state in BELIEVED]
+
+    def _apply(
+        self, outputs: list[FeedOutput], change: _BookChange, event_ns: int, recv_ns: int
+    ) -> None:
+        feed = self.instruments[change.index]
+        if not change.is_snapshot and feed.state not in BELIEVED:
+            # An update of a book that waits for its snapshot.
+            self.counters.ignored += 1
+            feed.last_recv_ns = recv_ns
+            return
+        try:
+            if change.is_snapshot:
+                feed.book.clear()
+            feed.book.apply(change.levels)
+        except ValueRefused as error:
+            self._refuse_books(outputs, [change.index], str(error), recv_ns)
+            return
+        if change.is_snapshot:
+            self._later.pop(change.index, None)
+            self._move(outputs, change.index, FeedState.LIVE, "", recv_ns)
+        self._book_moved(outputs, change.index, event_ns, recv_ns)
+
+    def _refuse_books(
+        self, outputs: list[FeedOutput], indices: list[int], reason: str, recv_ns: int
+    ) -> None:
+        """Empty the books and subscribe each anew for a snapshot, later each time."""
+        self.counters.refused += 1
+        for index in indices:
+            self._refuse_book(outputs, index, reason, recv_ns)
+            name = [self._names[index]]
+            anew = [self._request(verb, "level2", name) for verb in ("unsubscribe", "subscribe")]
+            self._send_later(index, [*anew], recv_ns)
+
+    # --- trades
+
+    def _trades(self, outputs: list[FeedOutput], events: Raw, recv_ns: int) -> None:
+        """Print the trades of updates, oldest first; a snapshot holds history, not live prints."""
+        prints: list[TradePrint] = []
+        for event in _TRADES_EVENTS.decode(events):
+            if event.type == "update":
+                for trade in reversed(_TRADES.decode(event.trades)):
+                    self._read_trade(prints, trade, recv_ns)
+            elif event.type != "snapshot":
+                self.counters.ignored += 1
+        for one in prints:
+            self._traded(outputs, one)
+
+    def _read_trade(self, prints: list[TradePrint], trade: _Trade, recv_ns: int) -> None:
+        index = self._labels.get(trade.product_id)
+        aggressor = _AGGRESSOR.get(trade.side)
+        try:
+            if index is None or aggressor is None or not _TRADE_ID.fullmatch(trade.trade_id):
+                raise ValueRefused("product, side or id of the trade was not known")
+            ticks, lots = self._print(index, trade.price, trade.size)
+        except ValueRefused:
+            self.counters.refused += 1
+            return
+        if trade.trade_id.isdigit():
+            number = int(trade.trade_id)
+            if number <= self._last_trade_id[index]:
+                self.counters.ignored += 1
+                return
+            self._last_trade_id[index] = number
+        event_ns = rfc3339_ns(trade.time)
+        prints.append(TradePrint(index, ticks, lots, aggressor, trade.trade_id, event_ns, recv_ns))

@@ -1,0 +1,137 @@
+"""Writes capture files that can be cut at any instant and still read to the last whole line."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from core.errors import CaptureError
+from core.feeds.capture import CaptureMeta
+
+_GZIP_WINDOW = 31
+_LEVEL = 6
+FLUSH_BYTES = 256 * 1024
+"""Text given to the compressor between two flushes."""
+FLUSH_NS = 1_000_000_000
+_SECRET = re.compile(r'("(?:key|secret|jwt|signature|passphrase)"\s*:\s*)"[^"]*"')
+_encode = msgspec.json.Encoder().encode
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    k: str
+    ns: int
+    url: str = ""
+    d: str = ""
+    why: str = ""
+
+
+class CaptureWriter:
+    """Appends records to a new file; never overwrites one, never grows past its bound.
+
+    At the bound, or when the disk fails, recording stops, ``dropped`` counts and ``stopped``
+    says why: a recording that fails must not stop the trading beside it.
+
+    Args:
+        path: File to make, with mode 0600.
+        meta: The first line.
+        max_bytes: Bound of the compressed file.
+
+    Errors: ``CaptureError`` if the file exists or cannot be made.
+    """
+
+    def __init__(self, path: Path, meta: CaptureMeta, max_bytes: int = 512 * 1024 * 1024) -> None:
+        self.path = path
+        self.written = 0
+        """Records taken."""
+        self.dropped = 0
+        self.stopped = ""
+        self.n_bytes = 0
+        self._max_bytes = max_bytes
+        self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+        self._unflushed = 0
+        self._flushed_ns = 0
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise CaptureError(f"{path}: exists; a capture is never overwritten") from error
+        except OSError as error:
+            raise CaptureError(f"{path}: cannot be made ({error.strerror})") from error
+        self._write(self._deflate.compress(meta.line()))
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+    def opened(self, ns: int, url: str) -> None:
+        self._append(_Line("open", ns, url=url), ns)
+
+    def sent(self, ns: int, text: str) -> None:
+        """Record what we sent, keys and signatures replaced."""
+        self._append(_Line("send", ns, d=_SECRET.sub(r'\1"<SECRET>"', text)), ns)
+
+    def received(self, ns: int, data: bytes) -> None:
+        self._append(_Line("recv", ns, d=data.decode("utf-8", "replace")), ns)
+
+    def fetched(self, ns: int, url: str, body: bytes) -> None:
+        self._append(_Line("http", ns, url=url, d=body.decode("utf-8", "replace")), ns)
+
+    def closed(self, ns: int, why: str) -> None:
+        self._append(_Line("close", ns, why=why), ns)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand everything so far to the file system, whole lines only."""
+        self._write(self._deflate.flush(zlib.Z_SYNC_FLUSH))
+        self._unflushed = 0
+
+    def finish(self) -> None:
+        """End the file; more calls are ignored."""
+        if self._file < 0:
+            return
+        self._write(self._deflate.flush(zlib.Z_FINISH), is_end=True)
+        os.close(self._file)
+        self._file = -1
+
+    def _append(self, line: _Line, ns: int) -> None:
+        if self.stopped or self._file < 0:
+            self.dropped += 1
+            return
+        if self.n_bytes >= self._max_bytes:
+            self.stopped = (
+                f"{self.path}: the recording reached its bound of {self._max_bytes} bytes"
+            )
+            self.dropped += 1
+            return
+        text = _encode(line) + b"\n"
+        self._write(self._deflate.compress(text))
+        self.written += 1
+        self._unflushed += len(text)
+        if self._unflushed >= FLUSH_BYTES or ns - self._flushed_ns >= FLUSH_NS:
+            self._flushed_ns = ns
+            self.flush()
+
+    def _write(self, data: bytes, *, is_end: bool = False) -> None:
+        # The end of the gzip stream is written even at the bound, so the file stays whole.
+        if self._file < 0 or (self.stopped and not is_end):
+            return
+        try:
+            while data:
+                count = os.write(self._file, data)
+                self.n_bytes += count
+                data = data[count:]
+        except OSError as error:
+            self.stopped = f"{self.path}: the recording stopped ({error.strerror})"

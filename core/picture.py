@@ -1,0 +1,323 @@
+"""Build the snapshot: the engine's state as text and plain numbers, on request.
+
+Reads everything, changes nothing. Cost is a fraction of a millisecond; it runs at the screen's
+pace between two events.
+"""
+
+from __future__ import annotations
+
+import resource
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+
+from core.clock import NS_PER_MS, NS_PER_S, iso_ns
+from core.desk import Desk
+from core.engine import Engine
+from core.model.decision import Proposal
+from core.model.instrument import Instrument, plain
+from core.model.market import FeedState
+from core.model.order import Side
+from core.orders import QUEUE_BOUND
+from core.session import Session
+from core.snapshot import (
+    AgentPane,
+    BookLevel,
+    FeedView,
+    FillView,
+    HealthView,
+    InstrumentView,
+    OrderView,
+    PnlView,
+    PositionView,
+    ProposalView,
+    RiskView,
+    SignalView,
+    Snapshot,
+)
+
+LEVELS_SHOWN = 40
+BARS_SHOWN = 240
+PRICE_DIGITS = Decimal("1e-8")
+
+
+class RunFacts(msgspec.Struct, frozen=True):
+    """What does not change during a run."""
+
+    account: str
+    """``SIM``, ``PAPER`` or ``LIVE``."""
+    source: str
+    version: str
+    started_ns: int
+    agent_note: str
+    """Of the agent in use, or why there is none."""
+
+
+def build(session: Session, facts: RunFacts, number: int, made_ns: int,
+          ledger: tuple[int, str]) -> Snapshot:  # fmt: skip
+    """Return the snapshot; ``ledger`` is the head as (seq, hash in hex)."""
+    engine = session.engine
+    return Snapshot(
+        number=number,
+        ts_ns=engine.context.now_ns,
+        made_ns=made_ns,
+        started_ns=facts.started_ns,
+        account=facts.account,
+        venue=session.venue,
+        source=facts.source,
+        mode=engine.mode.value,
+        run_id=engine.context.run_id,
+        version=facts.version,
+        instruments=tuple(_instrument(session, desk, facts) for desk in engine.desks),
+        proposals=tuple(_proposal(engine, p.proposal) for p in engine.pending.values()),
+        positions=_positions(engine),
+        orders=_orders(engine),
+        fills=_fills(engine),
+        pnl=_pnl(engine),
+        risk=_risk(engine),
+        health=_health(session, ledger),
+        notices=tuple(engine.context.notices),
+        finished=session.finished,
+    )
+
+
+def _instrument(session: Session, desk: Desk, facts: RunFacts) -> InstrumentView:
+    feed, instrument, book = desk.feed, desk.instrument, desk.feed.book
+    bid, ask = book.best_bid, book.best_ask
+    mid = spread = None
+    if bid is not None and ask is not None:
+        mid = (bid[0] + ask[0]) / 2 * float(instrument.tick_size)
+        spread = instrument.price_text(ask[0] - bid[0])
+    last = feed.last_trade_ticks
+    hold = session.engine.holds.get(instrument.name)
+    volatility = desk.features.volatility_bps
+    return InstrumentView(
+        name=instrument.name,
+        base=instrument.base,
+        quote=instrument.quote,
+        tick_size=plain(instrument.tick_size),
+        feed=_feed(session, desk),
+        bids=_levels(session.engine, instrument, book.bids(LEVELS_SHOWN), Side.BUY),
+        asks=_levels(session.engine, instrument, book.asks(LEVELS_SHOWN), Side.SELL),
+        last_trade=None if last is None else instrument.price_text(last),
+        last_trade_side=feed.last_trade_aggressor,
+        spread=spread,
+        mid=mid,
+        volatility_bps=volatility if volatility > 0 else None,
+        volatility_bucket=desk.bucket,
+        signals=_signals(desk),
+        forecasts=desk.forecasts,
+        agent=_agent(desk, facts.agent_note),
+        agent_note=facts.agent_note if desk.agent is None else "",
+        bars=tuple(desk.bars)[-BARS_SHOWN:],
+        waiting_for=hold.text if hold is not None else _no_hold(desk),
+    )
+
+
+def _no_hold(desk: Desk) -> str:
+    return "" if desk.feed.state is FeedState.LIVE else f"feed {desk.feed.state.value}"
+
+
+def _feed(session: Session, desk: Desk) -> FeedView:
+    feed, counters = desk.feed, session.counters
+    age_ms = latency_ms = None
+    if feed.last_recv_ns:
+        age_ms = max(0, session.engine.context.now_ns - feed.last_recv_ns) // NS_PER_MS
+        if feed.last_event_ns:
+            latency_ms = (feed.last_recv_ns - feed.last_event_ns) / NS_PER_MS
+    return FeedView(
+        state=feed.state,
+        reason=feed.reason,
+        age_ms=age_ms,
+        frames=counters.frames,
+        gaps=counters.gaps,
+        resyncs=counters.resyncs,
+        refused=counters.refused,
+        latency_ms=latency_ms,
+    )
+
+
+def _levels(
+    engine: Engine, instrument: Instrument, levels: np.ndarray, side: Side
+) -> tuple[BookLevel, ...]:
+    own: dict[int, int] = {}
+    for state in engine.execution.orders.open_states(instrument.name):
+        if state.order.side is side:
+            ticks = state.order.limit_ticks
+            own[ticks] = own.get(ticks, 0) + state.open_lots
+    return tuple(
+        BookLevel(
+            price=instrument.price_text(ticks),
+            qty=instrument.qty_text(lots),
+            ticks=ticks,
+            lots=lots,
+            own_lots=own.get(ticks, 0),
+        )
+        for ticks, lots in levels.tolist()
+    )
+
+
+def _signals(desk: Desk) -> tuple[SignalView, ...]:
+    """Return the signals that are present, with their shares at the main horizon."""
+    if desk.forecast is None:
+        return ()
+    shares = {share.name: share.share for share in desk.forecast.shares}
+    return tuple(
+        SignalView(name, value, shares.get(name, 0.0))
+        for name, value in desk.board.display()
+        if value is not None
+    )
+
+
+def _agent(desk: Desk, note: str) -> AgentPane | None:
+    view = desk.agent
+    if view is None:
+        return None
+    short, flat, long = view.probabilities
+    history = tuple(desk.entropy_history)
+    return AgentPane(view.agent_id, short, flat, long, view.entropy, history, note)
+
+
+def _proposal(engine: Engine, proposal: Proposal) -> ProposalView:
+    instrument = engine.by_name[proposal.instrument].instrument
+    now_ns = engine.context.now_ns
+    return ProposalView(
+        decision_id=proposal.decision_id,
+        instrument=proposal.instrument,
+        action=proposal.action.value,
+        side=proposal.side.value,
+        qty=instrument.qty_text(proposal.qty_lots),
+        notional=plain(
+            instrument.notional(proposal.limit_ticks, proposal.qty_lots).quantize(Decimal("0.01"))
+        ),
+        limit=instrument.price_text(proposal.limit_ticks),
+        p_up=proposal.forecast.p_up,
+        horizon_s=proposal.forecast.horizon_s,
+        edge_bps=proposal.edge_bps,
+        cost_bps=proposal.cost_bps,
+        drift_ticks=engine.drift_ticks(proposal),
+        left_ms=max(0, proposal.expires_ns - now_ns) // NS_PER_MS,
+        life_ms=(proposal.expires_ns - proposal.made_ns) // NS_PER_MS,
+        rationale=proposal.rationale,
+        shares=tuple(
+            SignalView(share.name, share.value, share.share) for share in proposal.forecast.shares
+        ),
+    )
+
+
+def _positions(engine: Engine) -> tuple[PositionView, ...]:
+    views = []
+    for name, book in engine.account.books.items():
+        if not book.position_lots and not book.realized:
+            continue
+        instrument = book.instrument
+        mark2 = engine.account.mark2(name)
+        average = book.average_price()
+        held_ns = engine.context.now_ns - book.opened_ns if book.opened_ns else 0
+        views.append(
+            PositionView(
+                instrument=name,
+                lots=book.position_lots,
+                qty=instrument.qty_text(book.position_lots),
+                average_price="" if average is None else plain(average.quantize(PRICE_DIGITS)),
+                mark=None if mark2 is None else plain(instrument.tick_size * mark2 / 2),
+                unrealized=None if mark2 is None else plain(book.unrealized(mark2)),
+                realized=plain(book.realized),
+                held_s=max(0, held_ns) // NS_PER_S,
+            )
+        )
+    return tuple(views)
+
+
+def _orders(engine: Engine) -> tuple[OrderView, ...]:
+    views = []
+    for state in engine.execution.orders.open_states():
+        order = state.order
+        instrument = engine.by_name[order.instrument].instrument
+        views.append(
+            OrderView(
+                client_order_id=order.client_order_id,
+                instrument=order.instrument,
+                side=order.side.value,
+                qty=instrument.qty_text(order.qty_lots),
+                filled=instrument.qty_text(state.filled_lots),
+                limit=instrument.price_text(order.limit_ticks),
+                status=state.status.value,
+                age_ms=max(0, engine.context.now_ns - order.decided_ns) // NS_PER_MS,
+            )
+        )
+    return tuple(views)
+
+
+def _fills(engine: Engine) -> tuple[FillView, ...]:
+    views = []
+    for row in engine.execution.fills:
+        fill = row.fill
+        instrument = engine.by_name[fill.instrument].instrument
+        views.append(
+            FillView(
+                seq=row.seq,
+                time=iso_ns(fill.ts_ns),
+                instrument=fill.instrument,
+                side=fill.side.value,
+                price=instrument.price_text(fill.price_ticks),
+                qty=instrument.qty_text(fill.qty_lots),
+                fee=plain(fill.fee),
+                realized=plain(row.realized),
+                rationale=row.rationale,
+            )
+        )
+    return tuple(views)
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else plain(value)
+
+
+def _pnl(engine: Engine) -> PnlView:
+    account = engine.account
+    unrealized = account.unrealized()
+    total = None if unrealized is None else account.realized + unrealized
+    quotes = {desk.instrument.quote for desk in engine.desks}
+    return PnlView(
+        currency="/".join(sorted(quotes)),
+        realized=plain(account.realized),
+        unrealized=_text(unrealized),
+        fees=plain(account.fees),
+        total=_text(total),
+        exposure=_text(account.exposure()),
+        daily_loss_limit=plain(engine.settings.risk.max_daily_loss),
+        curve=tuple(account.curve),
+        today=_text(account.today(engine.context.now_ns)),
+    )
+
+
+def _risk(engine: Engine) -> RiskView:
+    context = engine.context
+    doubts = [
+        f"{desk.instrument.name}: feed {desk.feed.state.value} ({desk.feed.reason})"
+        for desk in engine.desks
+        if not desk.is_live
+    ]
+    return RiskView(
+        is_halted=bool(context.halted),
+        halt_reason=context.halted,
+        halt_since=iso_ns(context.halted_since_ns) if context.halted_since_ns else "",
+        blocked="; ".join(doubts),
+        last_denial=engine.execution.last_denial,
+    )
+
+
+def _health(session: Session, ledger: tuple[int, str]) -> HealthView:
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return HealthView(
+        queue_depth=session.engine.execution.orders.queue_depth,
+        queue_bound=QUEUE_BOUND,
+        decision_us_p50=session.decision_timings.percentile_us(50),
+        decision_us_p99=session.decision_timings.percentile_us(99),
+        feed_us_p99=session.feed_timings.percentile_us(99),
+        ledger_seq=ledger[0],
+        ledger_hash=ledger[1][:12],
+        rss_mib=peak_kib / 1024,
+    )

@@ -1,0 +1,208 @@
+"""The session drives one engine: it brings frames, time, durability and the broker together.
+
+It wears the face of a feed protocol, so that a socket, a capture or the simulated market can all
+feed it: before anything is taken at a time, everything that was due before that time has run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import numpy as np
+
+from core.clock import NS_PER_S, Clock
+from core.engine import Engine
+from core.errors import InvariantError
+from core.feeds.protocol import FeedProtocol
+from core.model.market import (
+    BookMoved,
+    FeedOutput,
+    FeedStateChanged,
+    TradePrint,
+)
+from core.orders import Submit
+from core.ports import Broker, EventSink, RowSink
+
+SILENCE_NS = 120 * NS_PER_S
+"""A longer silence is not lived through timer by timer."""
+TIMINGS_KEPT = 2048
+
+
+class Timings:
+    """The last few durations in nanoseconds, for percentiles on the screen."""
+
+    def __init__(self) -> None:
+        self._ring = np.zeros(TIMINGS_KEPT, np.int64)
+        self._count = 0
+
+    def add(self, duration_ns: int) -> None:
+        self._ring[self._count % TIMINGS_KEPT] = duration_ns
+        self._count += 1
+
+    def percentile_us(self, percent: float) -> float | None:
+        """Return a percentile in microseconds, or None before the first."""
+        if not self._count:
+            return None
+        kept = self._ring[: min(self._count, TIMINGS_KEPT)]
+        return float(np.percentile(kept, percent)) / 1000
+
+
+class Session:
+    """One engine with its feed, broker, ledger and tape."""
+
+    def __init__(
+        self, engine: Engine, broker: Broker, sink: EventSink, tape: RowSink | None = None
+    ) -> None:
+        self.engine = engine
+        self.broker = broker
+        self.sink = sink
+        self.tape = tape
+        self.inner: FeedProtocol = engine.protocol
+        self.venue = self.inner.venue
+        self.instruments = self.inner.instruments
+        self.counters = self.inner.counters
+        self.feed_timings = Timings()
+        self.decision_timings = Timings()
+        self.wake: asyncio.Event | None = None
+        """Set to hand new orders to ``settle_forever``; None settles at once (replay)."""
+        self.late_requests: list[FeedOutput] = []
+        """What the feed asked for while time passed; handed out with the next answer."""
+        self.clock: Clock | None = None
+        """The wall clock of a live run; None in replay."""
+        self.finished = ""
+        """Why no more market data will come; empty while it may."""
+
+    # --- the face of a feed protocol --------------------------------------------------------------
+
+    def url(self) -> str:
+        return self.inner.url()
+
+    def on_open(self, now_ns: int) -> list[FeedOutput]:
+        self.run_timers(now_ns)
+        return self._take(self.inner.on_open(now_ns))
+
+    def receive(self, data: bytes, recv_ns: int) -> list[FeedOutput]:
+        """Take one frame at ``recv_ns``; return what the feed asks for."""
+        self.run_timers(recv_ns)
+        start = time.perf_counter_ns()
+        requests = self._take(self.inner.receive(data, recv_ns))
+        self.feed_timings.add(time.perf_counter_ns() - start)
+        return requests
+
+    def on_http(self, url: str, body: bytes, recv_ns: int) -> list[FeedOutput]:
+        self.run_timers(recv_ns)
+        return self._take(self.inner.on_http(url, body, recv_ns))
+
+    def on_http_failed(self, url: str, reason: str, now_ns: int) -> list[FeedOutput]:
+        self.run_timers(now_ns)
+        return self._take(self.inner.on_http_failed(url, reason, now_ns))
+
+    def on_close(self, reason: str, now_ns: int) -> list[FeedOutput]:
+        self.run_timers(now_ns)
+        return self._take(self.inner.on_close(reason, now_ns))
+
+    def on_time(self, now_ns: int) -> list[FeedOutput]:
+        self.run_timers(now_ns)
+        return self._take(self.inner.on_time(now_ns))
+
+    def _take(self, outputs: Iterable[FeedOutput]) -> list[FeedOutput]:
+        """Give market events to engine, broker and tape; return the requests."""
+        requests, self.late_requests = self.late_requests, []
+        for output in outputs:
+            match output:
+                case BookMoved():
+                    self.engine.on_market(output)
+                    if self.tape is not None:
+                        self.tape.append(self.engine.desks[output.instrument].row)
+                    self.broker.on_market(output.instrument, output.ts_recv_ns)
+                case TradePrint():
+                    self.engine.on_market(output)
+                    self.broker.on_trade(output)
+                case FeedStateChanged():
+                    self.engine.on_market(output)
+                case _:
+                    requests.append(output)
+        self._take_reports()
+        self.hand_over()
+        return requests
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def next_due_ns(self) -> int | None:
+        """Return when ``run_timers`` has something to do next."""
+        dues = (self.engine.next_due_ns(), self.broker.next_due_ns())
+        return min((due for due in dues if due is not None), default=None)
+
+    def run_timers(self, now_ns: int) -> None:
+        """Run everything that was due up to ``now_ns``, each at its own time."""
+        while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
+            if now_ns - due_ns > SILENCE_NS:
+                due_ns = now_ns
+                self.engine.start_clock(now_ns)
+            broker_due = self.broker.next_due_ns()
+            if broker_due is not None and broker_due <= due_ns:
+                self.broker.advance(due_ns)
+                self._take_reports()
+            else:
+                self._take_outputs_of_time(due_ns)
+                start = time.perf_counter_ns()
+                self.engine.advance(due_ns)
+                self.decision_timings.add(time.perf_counter_ns() - start)
+            self.hand_over()
+
+    def catch_up(self) -> None:
+        """Run what is due by the clock; before a command acts. In replay the tape is the clock."""
+        if self.clock is not None:
+            self.run_timers(self.clock.now_ns())
+            self.engine.context.move_to(self.clock.now_ns())
+
+    def _take_outputs_of_time(self, now_ns: int) -> None:
+        for output in self.inner.on_time(now_ns):
+            if isinstance(output, FeedStateChanged):
+                self.engine.on_market(output)
+            else:
+                self.late_requests.append(output)
+
+    # --- the broker -------------------------------------------------------------------------------
+
+    def _take_reports(self) -> None:
+        for report in self.broker.take_reports():
+            self.engine.on_report(report)
+
+    def send_cancels(self) -> None:
+        """Send every queued cancel now; cancels wait for nothing."""
+        while (cancel := self.engine.execution.orders.pop_cancel()) is not None:
+            self.broker.cancel(cancel.client_order_id, self.engine.context.now_ns)
+        self._take_reports()
+
+    def hand_over(self) -> None:
+        """Send cancels, then orders: at once in replay, through ``settle_forever`` when live."""
+        self.send_cancels()
+        if self.wake is not None:
+            if self.engine.execution.orders.queue_depth:
+                self.wake.set()
+            return
+        while (submit := self.engine.execution.orders.pop_submit()) is not None:
+            self.sink.flush().result()
+            self._submit(submit)
+
+    def _submit(self, submit: Submit) -> None:
+        if self.engine.execution.leave(submit.order):
+            self.broker.submit(submit.order, self.engine.context.now_ns)
+            self._take_reports()
+
+    async def settle_forever(self) -> None:
+        """Send queued orders one after the other, each after its intent is durable."""
+        assert self.wake is not None
+        while True:
+            await self.wake.wait()
+            self.wake.clear()
+            while (submit := self.engine.execution.orders.pop_submit()) is not None:
+                try:
+                    await asyncio.wrap_future(self.sink.flush())
+                except (InvariantError, OSError) as error:
+                    self.engine.execution.refuse(submit.order, f"no ledger, no order: {error}")
+                    continue
+                self._submit(submit)

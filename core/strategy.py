@@ -1,0 +1,188 @@
+"""The strategy: one look at one instrument gives an idea or the reason for none. Pure.
+
+It enters when P(up) is far enough from one half, proven enough and worth its costs; it leaves
+when the probability turns or the time is up. It never flips a position in one order.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from core.config import StrategySettings
+from core.model.decision import Action, AgentView, Forecast
+from core.model.instrument import Instrument
+from core.model.order import Side
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What the strategy sees of one instrument at one instant."""
+
+    instrument: Instrument
+    bids: np.ndarray
+    """int64[k, 2] of ticks, lots, best first; both sides non-empty and not crossed."""
+    asks: np.ndarray
+    forecast: Forecast
+    agent: AgentView | None
+    volatility_bucket: str | None
+    position_lots: int
+    held_ns: int
+    fee_bps: float
+    """Taker fee of the venue."""
+
+    @property
+    def mid2_ticks(self) -> int:
+        return int(self.bids[0, 0] + self.asks[0, 0])
+
+
+class Idea(msgspec.Struct, frozen=True):
+    """A trade worth proposing."""
+
+    action: Action
+    side: Side
+    qty_lots: int
+    limit_ticks: int
+    edge_bps: float
+    cost_bps: float
+    rationale: str
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """No trade, and why."""
+
+    code: str
+    text: str
+    is_wanted: bool = False
+    """The signal asked for a trade and a rule said no."""
+    edge_bps: float = 0.0
+    cost_bps: float = 0.0
+
+
+def consider(sight: Sight, settings: StrategySettings) -> Idea | Hold:
+    """Return the idea for this instant, or why there is none."""
+    if sight.position_lots:
+        return _consider_exit(sight, settings)
+    return _consider_entry(sight, settings)
+
+
+def _consider_exit(sight: Sight, settings: StrategySettings) -> Idea | Hold:
+    sign = 1 if sight.position_lots > 0 else -1
+    lean = sign * (sight.forecast.p_up - 0.5)
+    held_s = sight.held_ns / 1e9
+    if held_s >= settings.hold_s:
+        why = f"held {held_s:.0f} s of at most {settings.hold_s:g} s"
+    elif lean <= -settings.threshold:
+        why = f"P(up) turned to {sight.forecast.p_up:.3f} against the position"
+    else:
+        left = settings.hold_s - held_s
+        return Hold("holding", f"holding: P(up) {sight.forecast.p_up:.3f}, {left:.0f} s left")
+    side = Side.SELL if sign > 0 else Side.BUY
+    lots = abs(sight.position_lots)
+    cost = sight.fee_bps + _spread_bps(sight) / 2 + _walk_bps(sight, side, lots)
+    return Idea(
+        Action.EXIT, side, lots, limit_for(sight.bids, sight.asks, side, settings.slippage_bps),
+        0.0, cost, f"Exit: {why}.",
+    )  # fmt: skip
+
+
+def _consider_entry(sight: Sight, settings: StrategySettings) -> Idea | Hold:
+    forecast = sight.forecast
+    lean = forecast.p_up - 0.5
+    if abs(lean) < settings.threshold:
+        return Hold(
+            "no_signal",
+            f"P(up) {forecast.p_up:.3f} at {forecast.horizon_s} s is within "
+            f"{settings.threshold:g} of one half",
+        )
+    side = Side.BUY if lean > 0 else Side.SELL
+    lots = _entry_lots(sight, settings)
+    if lots <= 0:
+        return Hold("too_small", "order_notional is less than one lot", is_wanted=True)
+    edge = 2 * abs(lean) * _to_bps(sight, forecast.mean_move_ticks)
+    cost = 2 * sight.fee_bps + _spread_bps(sight) + 2 * _walk_bps(sight, side, lots)
+    blocked = _blocked(forecast, settings, edge, cost)
+    if blocked is not None:
+        return blocked
+    action = Action.ENTER_LONG if side is Side.BUY else Action.ENTER_SHORT
+    limit = limit_for(sight.bids, sight.asks, side, settings.slippage_bps)
+    return Idea(action, side, lots, limit, edge, cost, _rationale(sight, side, edge, cost))
+
+
+def _blocked(
+    forecast: Forecast, settings: StrategySettings, edge: float, cost: float
+) -> Hold | None:
+    if forecast.skill is None:
+        if settings.min_skill > -1:
+            text = f"probability unproven: {forecast.n_resolved} outcomes so far"
+            return Hold("unproven", text, True, edge, cost)
+    elif forecast.skill < settings.min_skill:
+        text = f"skill {forecast.skill:+.1%} is below {settings.min_skill:+.1%}"
+        return Hold("no_skill", text, True, edge, cost)
+    if edge - cost < settings.min_edge_bps:
+        text = (
+            f"edge {edge:.2f} bps does not pay its cost {cost:.2f} bps "
+            f"(asked for {settings.min_edge_bps:+g} net)"
+        )
+        return Hold("no_edge", text, True, edge, cost)
+    return None
+
+
+def _entry_lots(sight: Sight, settings: StrategySettings) -> int:
+    price = sight.instrument.price(sight.mid2_ticks) / 2
+    return int(settings.order_notional / (price * sight.instrument.lot_size))
+
+
+def limit_for(bids: np.ndarray, asks: np.ndarray, side: Side, slippage_bps: float) -> int:
+    """Return the worst acceptable price in ticks: the other side's best plus the slippage cap."""
+    if side is Side.BUY:
+        best = int(asks[0, 0])
+        return best + int(best * slippage_bps / 10_000)
+    best = int(bids[0, 0])
+    return max(1, best - int(best * slippage_bps / 10_000))
+
+
+def _to_bps(sight: Sight, ticks: float) -> float:
+    return ticks * 20_000 / sight.mid2_ticks
+
+
+def _spread_bps(sight: Sight) -> float:
+    return _to_bps(sight, float(sight.asks[0, 0] - sight.bids[0, 0]))
+
+
+def _walk_bps(sight: Sight, side: Side, lots: int) -> float:
+    """Return how far the mean visible price for ``lots`` lies beyond the best, in bps."""
+    levels = sight.asks if side is Side.BUY else sight.bids
+    left, paid = lots, 0
+    for ticks, shown in levels:
+        take = min(left, int(shown))
+        paid += take * abs(int(ticks) - int(levels[0, 0]))
+        left -= take
+        if not left:
+            break
+    if left:  # beyond what was looked at: as bad as the last level seen
+        paid += left * abs(int(levels[-1, 0]) - int(levels[0, 0]))
+    return _to_bps(sight, paid / lots)
+
+
+def _rationale(sight: Sight, side: Side, edge: float, cost: float) -> str:
+    forecast = sight.forecast
+    toward = 1 if side is Side.BUY else -1
+    ranked = sorted(forecast.shares, key=lambda s: -toward * s.share)
+    top = ", ".join(f"{s.name} {s.value:+.2f} ({s.share:+.3f})" for s in ranked[:3])
+    skill = "unproven" if forecast.skill is None else f"skill {forecast.skill:+.1%}"
+    words = [
+        f"{side.value}: P(up) {forecast.p_up:.3f} at {forecast.horizon_s} s ({skill}).",
+        f"For it: {top}.",
+        f"Edge {edge:.2f} bps, cost in and out {cost:.2f} bps.",
+    ]
+    if edge < cost:
+        words.append("Practice: the edge does not pay its cost.")
+    if sight.agent is not None:
+        short, flat, long = sight.agent.probabilities
+        words.append(
+            f"Agent: short {short:.0%}, flat {flat:.0%}, long {long:.0%}, "
+            f"entropy {sight.agent.entropy:.2f}."
+        )
+    if sight.volatility_bucket is not None:
+        words.append(f"Volatility {sight.volatility_bucket}.")
+    return " ".join(words)

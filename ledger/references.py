@@ -1,0 +1,66 @@
+"""What an event speaks of: the ids in it, and the instruments that a run declares."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from core.errors import InvariantError, ValueRefused
+from core.model.event import (
+    Answered,
+    CancelIntended,
+    Decided,
+    Filled,
+    LedgerEvent,
+    OrderChanged,
+    OrderIntended,
+    Recovered,
+    RiskChecked,
+    RunEnded,
+    RunStarted,
+)
+from core.model.instrument import Instrument
+
+
+def instruments_of(event: RunStarted) -> dict[str, Instrument]:
+    """Return the run's instruments by name.
+
+    Errors: ``InvariantError`` unless each says name, base, quote, tick_size and lot_size.
+    """
+    try:
+        return {
+            fields["name"]: Instrument(
+                venue=event.venue,
+                name=fields["name"],
+                base=fields["base"],
+                quote=fields["quote"],
+                tick_size=Decimal(fields["tick_size"]),
+                lot_size=Decimal(fields["lot_size"]),
+            )
+            for fields in event.instruments
+        }
+    except (KeyError, ArithmeticError, ValueRefused) as error:
+        raise InvariantError(f"RUN_STARTED described an instrument badly: {error!r}") from error
+
+
+def refs_of(event: LedgerEvent) -> set[str]:
+    """Return the ids an event speaks of; ``show`` and ``explain`` find it by them."""
+    match event:
+        case RunStarted() | RunEnded():
+            refs = {event.run_id}
+        case Recovered():
+            refs = set(event.orders_closed)
+        case Decided():
+            refs = {event.proposal.decision_id}
+        case Answered():
+            refs = {event.decision_id}
+        case RiskChecked():
+            refs = {event.client_order_id, event.decision_id}
+        case OrderIntended():
+            refs = {event.order.client_order_id, event.order.decision_id}
+        case OrderChanged() | CancelIntended():
+            refs = {event.client_order_id}
+        case Filled():
+            refs = {event.fill.fill_id, event.fill.client_order_id, event.decision_id}
+        case _:
+            refs = set()
+    return refs - {""}

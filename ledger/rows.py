@@ -1,0 +1,173 @@
+"""What a new run takes over from the ledger: fills, open orders, the number of runs.
+
+Read from the events, never from the tables. ``LedgerWriter`` has walked the chain before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from core.errors import Failed, ValueRefused
+from core.model.event import Filled, LedgerEvent, OrderChanged, OrderIntended, Recovered, RunStarted
+from core.model.instrument import Instrument
+from core.model.order import Fill, Order, OrderStatus
+from ledger.chain import EMPTY_HEAD, Head
+from ledger.envelope import tail_of, unseal
+from ledger.references import instruments_of
+from ledger.store import DB_NAME, reading
+
+_WANTED = frozenset(
+    {b"RUN_STARTED", b"RUN_ENDED", b"FILL", b"ORDER_INTENT", b"ORDER_STATUS", b"RECOVERED"}
+)
+
+
+class PastFill(msgspec.Struct, frozen=True):
+    """One fill of the past, in the ticks and lots of the instrument in force at that time."""
+
+    seq: int
+    instrument: Instrument
+    fill: Fill
+    decision_id: str
+    realized_pnl: str
+
+
+class OpenOrder(msgspec.Struct, frozen=True):
+    """An order that was intended and that nothing has closed."""
+
+    seq: int
+    venue: str
+    order: Order
+    status: OrderStatus
+    filled_lots: int
+
+
+class History(msgspec.Struct, frozen=True):
+    """What the ledger remembers that a new run needs."""
+
+    run_count: int = 0
+    last_run_id: str = ""
+    is_clean: bool = True
+    """The last run wrote its end."""
+    head: Head = EMPTY_HEAD
+    fills: tuple[PastFill, ...] = ()
+    open_orders: dict[str, OpenOrder] = {}
+    """By client order id, oldest first."""
+
+    def fills_of(self, instruments: Iterable[Instrument]) -> list[Fill]:
+        """Return the fills of these instruments (by venue and name), oldest first.
+
+        Prices and quantities are moved onto the grids the instruments have now: a venue may have
+        changed one. Errors: ``ValueRefused`` if an old price or quantity does not lie on it.
+        """
+        now = {(instrument.venue, instrument.name): instrument for instrument in instruments}
+        return [
+            _regrid(past, now[past.instrument.venue, past.instrument.name])
+            for past in self.fills
+            if (past.instrument.venue, past.instrument.name) in now
+        ]
+
+
+def _regrid(past: PastFill, now: Instrument) -> Fill:
+    old, fill = past.instrument, past.fill
+    if old.tick_size == now.tick_size and old.lot_size == now.lot_size:
+        return fill
+    return msgspec.structs.replace(
+        fill,
+        price_ticks=now.ticks(old.price(fill.price_ticks)),
+        qty_lots=now.lots(old.qty(fill.qty_lots)),
+    )
+
+
+def load_history(state_dir: Path) -> History:
+    """Return what the ledger in ``state_dir`` remembers; an empty history if there is none.
+
+    Errors: ``Failed`` for a ledger that cannot be read.
+    """
+    if not (state_dir / DB_NAME).is_file():
+        return History()
+    gathering = _Gathering()
+    with reading(state_dir) as connection:
+        for seq, stored_hash, body in connection.execute(
+            "SELECT seq, hash, body FROM events ORDER BY seq"
+        ):
+            gathering.head = Head(seq, stored_hash)
+            tail = tail_of(body)
+            if tail is not None and tail.type not in _WANTED:
+                continue
+            try:
+                gathering.take(seq, unseal(body)[1])
+            except ValueRefused as error:
+                raise Failed(f"ledger refused: seq {seq}: {error}") from error
+    return gathering.history()
+
+
+class _Gathering:
+    """Reads the events once and keeps what ``History`` holds."""
+
+    def __init__(self) -> None:
+        self.head = EMPTY_HEAD
+        self._run_count, self._last_run_id, self._is_clean, self._venue = 0, "", True, ""
+        self._instruments: dict[str, Instrument] = {}
+        self._fills: list[PastFill] = []
+        self._open: dict[str, OpenOrder] = {}
+
+    def take(self, seq: int, event: LedgerEvent) -> None:
+        self._is_clean = False
+        match event:
+            case RunStarted():
+                self._run_count += 1
+                self._last_run_id, self._venue = event.run_id, event.venue
+                self._instruments = instruments_of(event)
+            case OrderIntended(order=order):
+                self._open[order.client_order_id] = OpenOrder(
+                    seq, self._venue, order, OrderStatus.INITIALIZED, 0
+                )
+            case OrderChanged():
+                self._change(event)
+            case Recovered():
+                for client_order_id in event.orders_closed:
+                    self._open.pop(client_order_id, None)
+            case Filled():
+                self._fill(seq, event)
+            case _:  # RUN_ENDED, the only other type asked for
+                self._is_clean = True
+
+    def _change(self, event: OrderChanged) -> None:
+        status = OrderStatus(event.status)
+        known = self._open.get(event.client_order_id)
+        if known is None:
+            return
+        if status.is_closed:
+            del self._open[event.client_order_id]
+        else:
+            self._open[event.client_order_id] = msgspec.structs.replace(known, status=status)
+
+    def _fill(self, seq: int, event: Filled) -> None:
+        fill = event.fill
+        self._fills.append(
+            PastFill(
+                seq,
+                self._instruments[fill.instrument],
+                fill,
+                event.decision_id,
+                event.realized_pnl,
+            )
+        )
+        known = self._open.get(fill.client_order_id)
+        if known is not None:
+            self._open[fill.client_order_id] = msgspec.structs.replace(
+                known, filled_lots=known.filled_lots + fill.qty_lots
+            )
+
+    def history(self) -> History:
+        return History(
+            run_count=self._run_count,
+            last_run_id=self._last_run_id,
+            is_clean=self._is_clean,
+            head=self.head,
+            fills=tuple(self._fills),
+            open_orders=self._open,
+        )

@@ -1,0 +1,140 @@
+"""The tables of ``ledger.db``: events are the truth, everything else can be made anew from them.
+
+STRICT tables; money, prices and quantities are plain decimal text; times are ISO text with
+nanoseconds. A released version is never edited: changes raise ``SCHEMA_VERSION``. The columns
+are explained in ``docs/ledger.md``, and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x54505752
+"""``TPWR``: marks the file as a Tapewright ledger."""
+SCHEMA_VERSION = 1
+
+TRUTH = """
+CREATE TABLE events(
+  seq INTEGER PRIMARY KEY,
+  hash BLOB NOT NULL CHECK(length(hash) = 32),
+  body BLOB NOT NULL
+) STRICT;
+
+CREATE TRIGGER events_only_next BEFORE INSERT ON events
+WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM events)
+BEGIN SELECT RAISE(ABORT, 'events take only the next seq'); END;
+
+CREATE TRIGGER events_never_change BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+
+CREATE TRIGGER events_never_go BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+
+CREATE TABLE run_clock(
+  run_id TEXT PRIMARY KEY,
+  started_wall TEXT NOT NULL,
+  ended_wall TEXT
+) STRICT;
+"""
+
+PROJECTIONS = """
+CREATE TABLE decisions(
+  seq INTEGER PRIMARY KEY,
+  ts TEXT NOT NULL,
+  run TEXT NOT NULL,
+  decision_id TEXT NOT NULL UNIQUE,
+  venue TEXT NOT NULL,
+  instrument TEXT NOT NULL,
+  action TEXT NOT NULL,
+  side TEXT NOT NULL,
+  quantity TEXT NOT NULL,
+  limit_price TEXT NOT NULL,
+  mid TEXT NOT NULL,
+  horizon_s INTEGER NOT NULL,
+  p_up TEXT NOT NULL,
+  base_rate TEXT NOT NULL,
+  skill TEXT,
+  edge_bps TEXT NOT NULL,
+  cost_bps TEXT NOT NULL,
+  agent_id TEXT,
+  agent_lean TEXT,
+  mode TEXT NOT NULL,
+  verdict TEXT,
+  answered_by TEXT,
+  waited_ns INTEGER,
+  drift_ticks TEXT,
+  rationale TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE orders(
+  seq INTEGER PRIMARY KEY,
+  ts TEXT NOT NULL,
+  run TEXT NOT NULL,
+  venue TEXT NOT NULL,
+  instrument TEXT NOT NULL,
+  client_order_id TEXT NOT NULL UNIQUE,
+  decision_id TEXT NOT NULL,
+  side TEXT NOT NULL,
+  quantity TEXT NOT NULL,
+  limit_price TEXT NOT NULL,
+  tif TEXT NOT NULL,
+  reduces INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  filled TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  updated_seq INTEGER NOT NULL,
+  updated_ts TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE fills(
+  seq INTEGER PRIMARY KEY,
+  ts TEXT NOT NULL,
+  venue TEXT NOT NULL,
+  instrument TEXT NOT NULL,
+  side TEXT NOT NULL,
+  price TEXT NOT NULL,
+  quantity TEXT NOT NULL,
+  notional TEXT NOT NULL,
+  fee TEXT NOT NULL,
+  fee_currency TEXT NOT NULL,
+  liquidity TEXT NOT NULL,
+  client_order_id TEXT NOT NULL,
+  decision_id TEXT NOT NULL,
+  realized_pnl TEXT NOT NULL,
+  rationale TEXT NOT NULL,
+  run TEXT NOT NULL,
+  fill_id TEXT NOT NULL,
+  position TEXT NOT NULL,
+  UNIQUE(client_order_id, fill_id)
+) STRICT;
+
+CREATE TABLE lots(
+  open_seq INTEGER NOT NULL REFERENCES fills(seq),
+  close_seq INTEGER REFERENCES fills(seq),
+  opened_ts TEXT NOT NULL,
+  closed_ts TEXT,
+  venue TEXT NOT NULL,
+  instrument TEXT NOT NULL,
+  side TEXT NOT NULL,
+  quantity TEXT NOT NULL,
+  open_price TEXT NOT NULL,
+  close_price TEXT,
+  open_fee TEXT NOT NULL,
+  close_fee TEXT,
+  realized_pnl TEXT,
+  UNIQUE(open_seq, close_seq)
+) STRICT;
+
+CREATE TABLE trail(
+  ref TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  PRIMARY KEY(ref, seq)
+) STRICT, WITHOUT ROWID;
+"""
+
+PROJECTION_KEYS = {
+    "decisions": "seq",
+    "orders": "seq",
+    "fills": "seq",
+    "lots": "open_seq, close_seq",
+    "trail": "ref, seq",
+}
+"""The projection tables and the order in which two copies are compared."""

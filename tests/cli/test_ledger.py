@@ -1,0 +1,174 @@
+"""``tapewright ledger``: exit codes, one line for one answer, data on stdout only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.ledger import ledger_app
+from cli.main import main
+from ledger.store import DB_NAME
+from tests.ledger import factory
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    factory.write_day(tmp_path)
+    return tmp_path
+
+
+def _ledger(state_dir: Path, *words: str) -> int:
+    return main(["ledger", *words, "--state", str(state_dir)])
+
+
+def test_verify_prints_one_ok_line(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ledger(state, "verify") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("ok seq 20 hash ")
+    assert captured.out.count("\n") == 1
+    assert captured.err == ""
+
+
+def test_verify_names_the_first_bad_seq(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (state / "ledger.head").unlink()
+    data = (state / DB_NAME).read_bytes()
+    assert data.count(b"first book") == 1
+    (state / DB_NAME).write_bytes(data.replace(b"first book", b"worst book"))
+    assert _ledger(state, "verify") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("seq 2: the hash is not that of the body")
+    assert "witness ledger.head is missing" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify",), ("head",), ("show", "1"), ("explain", "1"), ("lots",),
+        ("export", "--table", "fills"),
+    ],
+)  # fmt: skip
+def test_missing_ledger_exits_with_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert _ledger(tmp_path / "nowhere", *words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "no ledger in" in captured.err
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("verify",), ("head",), ("lots",), ("export", "--table", "fills")]
+)
+def test_unreadable_ledger_exits_with_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    (tmp_path / DB_NAME).write_bytes(b"garbage" * 1000)
+    assert _ledger(tmp_path, *words) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "cannot be read" in captured.err
+
+
+def test_head_is_json(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ledger(state, "head") == 0
+    head = json.loads(capsys.readouterr().out)
+    assert head["seq"] == 20
+    assert len(head["hash"]) == 64
+    assert list(head) == ["seq", "hash"]
+
+
+def test_show_prints_the_raw_event(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ledger(state, "show", "f-run-1-out-1") == 0
+    event = json.loads(capsys.readouterr().out)
+    assert (event["seq"], event["payload"]["realized_pnl"]) == (18, "0.6199884")
+
+
+def test_explain_tells_the_story(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ledger(state, "explain", "18") == 0
+    assert "Realized 0.6199884 USD" in capsys.readouterr().out
+
+
+def test_lots_are_listed(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _ledger(state, "lots") == 0
+    assert capsys.readouterr().out == "no lots\n"
+    assert _ledger(state, "lots", "--closed") == 0
+    assert capsys.readouterr().out.endswith("realized in all: 0.6199884\n")
+    assert _ledger(state, "lots", "--closed", "--json") == 0
+    lots = json.loads(capsys.readouterr().out)
+    assert [(lot["open_seq"], lot["close_seq"], lot["quantity"]) for lot in lots] == [
+        (9, 18, "4"),
+        (11, 18, "6"),
+    ]
+
+
+def test_export_writes_a_file_and_narrates_on_stderr(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = state / "fills.csv"
+    assert _ledger(state, "export", "--table", "fills", "--out", str(out)) == 0
+    assert out.read_text(encoding="utf-8").count("\n") == 4
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "3 rows of fills" in captured.err
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.head"])
+def test_export_never_replaces_the_ledger(state: Path, name: str) -> None:
+    before = (state / DB_NAME).read_bytes()
+    assert _ledger(state, "export", "--table", "fills", "--out", str(state / name)) == 2
+    assert (state / DB_NAME).read_bytes() == before
+
+
+def test_export_takes_a_period_and_refuses_nonsense(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("export", "--table", "fills", "--out", str(state / "x.csv"))
+    assert _ledger(state, *words, "--since", "2026-01-01T00:00:01.5", "--until", "2026-01-02") == 0
+    assert "1 rows" in capsys.readouterr().err
+    assert _ledger(state, *words, "--since", "soon") == 2
+    assert _ledger(state, "export", "--table", "secrets") == 2
+
+
+@pytest.mark.parametrize("key", ["nobody", "3"])
+def test_id_without_a_story_exits_with_two(
+    state: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    assert _ledger(state, "explain", key) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [command.callback.__name__ for command in ledger_app.registered_commands]  # type: ignore[union-attr]
+    assert names == ["export", "verify", "head", "show", "explain", "lots"]
+    for name in names:
+        assert main(["ledger", name, "--help"]) == 0
+        assert f"Example: tapewright ledger {name}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_verify_and_export_to_a_pipe_load_no_screen_and_no_polars(state: Path) -> None:
+    code = (
+        "import sys; from cli.main import main\n"
+        f"assert main(['ledger', 'verify', '--state', {str(state)!r}]) == 0\n"
+        f"assert main(['ledger', 'export', '--table', 'fills', '--state', {str(state)!r}]) == 0\n"
+        "print([m for m in ('textual', 'torch', 'polars', 'numba') if m in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("ok seq 20")
+    assert lines[1].startswith("seq,ts,venue")
+    assert lines[-1] == "[]"

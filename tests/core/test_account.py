@@ -1,0 +1,59 @@
+"""The account: what it is worth, and when it does not know."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from core.account import DAY_NS, Account
+from core.model.order import Side
+from tests.core.test_lots import fill
+from tests.fakes import START_NS, HandFeed
+
+
+def account_at(bid: int, ask: int) -> tuple[Account, HandFeed]:
+    feed = HandFeed()
+    feed.set_book(START_NS, [(bid, 10)], [(ask, 10)])
+    return Account(feed.instruments), feed
+
+
+def test_a_flat_account_is_worth_nothing_and_knows_it() -> None:
+    account, _ = account_at(100, 102)
+    assert account.unrealized() == 0
+    assert account.exposure() == 0
+
+
+def test_a_position_is_marked_at_the_mid() -> None:
+    account, _ = account_at(5_000, 5_003)
+    account.apply(fill(1, Side.BUY, 100, 5_000))
+    assert account.unrealized() == Decimal("0.0000001") * 100 * Decimal("1.5")
+
+
+def test_a_held_instrument_without_any_mark_makes_the_total_unknown() -> None:
+    account = Account(HandFeed().instruments, [fill(1, Side.BUY, 100, 5_000)])
+    assert account.unrealized() is None
+    assert account.today(START_NS) is None
+    account.sample_curve()
+    assert not account.curve
+
+
+def test_a_crossed_book_does_not_move_the_mark() -> None:
+    account, feed = account_at(5_000, 5_002)
+    assert account.mark2("BTCUSDT") == 10_002
+    feed.set_book(START_NS, [(6_000, 1)], [(5_000, 1)])
+    assert account.mark2("BTCUSDT") == 10_002
+
+
+def test_today_starts_anew_at_midnight_utc() -> None:
+    account, _ = account_at(5_000, 5_002)
+    day = 3 * DAY_NS
+    account.apply(fill(1, Side.BUY, 100, 5_001, ts_ns=day - 5))
+    account.apply(fill(2, Side.SELL, 100, 4_000, ts_ns=day - 4))
+    lost = account.realized
+    assert account.today(day - 1) == lost < 0
+    assert account.today(day) == 0
+    assert account.realized == lost
+
+
+def test_history_is_rebuilt_from_fills_of_this_run_only() -> None:
+    account = Account(HandFeed().instruments, [fill(1, Side.BUY, 100, 5_000)])
+    assert account.position("BTCUSDT") == 100

@@ -1,0 +1,167 @@
+"""Fakes that the tests of the engine share: a ledger in memory, a latch, a feed set by hand."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from decimal import Decimal
+
+import numpy as np
+
+from core.book import Book
+from core.clock import NS_PER_S
+from core.errors import InvariantError
+from core.feeds.protocol import FeedCounters, InstrumentFeed
+from core.model.event import LedgerEvent
+from core.model.instrument import Instrument
+from core.model.market import BookMoved, FeedOutput, FeedState, FeedStateChanged, TradePrint
+from core.model.order import Fill, Order, OrderReport, ReportKind
+
+START_NS = 1_700_000_000 * NS_PER_S
+BTC = Instrument(
+    venue="binance",
+    name="BTCUSDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.01"),
+    lot_size=Decimal("0.00001"),
+)
+
+
+class MemorySink:
+    """An EventSink that keeps what it is given; ``fail`` makes it a broken ledger."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[int, LedgerEvent, int | None]] = []
+        self.is_broken = False
+        self.flushes = 0
+
+    def append(self, event: LedgerEvent, ts_ns: int, cause: int | None = None) -> int:
+        if self.is_broken:
+            raise InvariantError("disk is full")
+        self.events.append((ts_ns, event, cause))
+        return len(self.events)
+
+    def flush(self) -> Future[None]:
+        if self.is_broken:
+            raise InvariantError("disk is full")
+        self.flushes += 1
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
+    def of(self, kind: type[LedgerEvent]) -> list:
+        return [event for _, event, _ in self.events if isinstance(event, kind)]
+
+    def types(self) -> list[str]:
+        return [type(event).__name__ for _, event, _ in self.events]
+
+
+class MemoryLatch:
+    def __init__(self) -> None:
+        self.reason = ""
+        self.is_durable = True
+
+    def trip(self, reason: str, actor: str, ts_ns: int) -> bool:
+        self.reason = f"{reason} by {actor}"
+        return self.is_durable
+
+    def rearm(self) -> None:
+        self.reason = ""
+
+
+class HandFeed:
+    """A feed protocol whose books are set by the test."""
+
+    venue = "binance"
+
+    def __init__(self, *instruments: Instrument) -> None:
+        self.instruments = [InstrumentFeed(one, Book(one)) for one in instruments or (BTC,)]
+        self.counters = FeedCounters()
+
+    def set_book(
+        self, now_ns: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]], index: int = 0
+    ) -> BookMoved:
+        """Replace the book by (ticks, lots) levels and return the event of it."""
+        feed = self.instruments[index]
+        feed.book.clear()
+        rows = [(0, *level) for level in bids] + [(1, *level) for level in asks]
+        feed.book.apply(np.array(rows, np.int64).reshape(-1, 3))
+        feed.last_recv_ns = feed.last_event_ns = now_ns
+        return BookMoved(index, now_ns, now_ns)
+
+    def set_state(
+        self, now_ns: int, state: FeedState, reason: str = "test", index: int = 0
+    ) -> FeedStateChanged:
+        self.instruments[index].state = state
+        self.instruments[index].reason = reason
+        return FeedStateChanged(index, state, reason, now_ns)
+
+    def url(self) -> str:
+        return "hand://"
+
+    def on_open(self, now_ns: int) -> list[FeedOutput]:
+        return []
+
+    def receive(self, data: bytes, recv_ns: int) -> list[FeedOutput]:
+        return []
+
+    def on_http(self, url: str, body: bytes, recv_ns: int) -> list[FeedOutput]:
+        return []
+
+    def on_http_failed(self, url: str, reason: str, now_ns: int) -> list[FeedOutput]:
+        return []
+
+    def on_close(self, reason: str, now_ns: int) -> list[FeedOutput]:
+        return []
+
+    def on_time(self, now_ns: int) -> list[FeedOutput]:
+        return []
+
+
+class HandBroker:
+    """A broker that only remembers; the test makes the reports."""
+
+    name = "hand"
+
+    def __init__(self) -> None:
+        self.submitted: list[Order] = []
+        self.canceled: list[str] = []
+        self.reports: list[OrderReport] = []
+
+    def submit(self, order: Order, now_ns: int) -> None:
+        self.submitted.append(order)
+
+    def cancel(self, client_order_id: str, now_ns: int) -> None:
+        self.canceled.append(client_order_id)
+
+    def next_due_ns(self) -> int | None:
+        return None
+
+    def advance(self, now_ns: int) -> None: ...
+
+    def on_market(self, instrument: int, now_ns: int) -> None: ...
+
+    def on_trade(self, trade: TradePrint) -> None: ...
+
+    def take_reports(self) -> list[OrderReport]:
+        reports, self.reports = self.reports, []
+        return reports
+
+    def fill(self, order: Order, lots: int, ticks: int, ts_ns: int, fee: str = "0.1") -> None:
+        """Queue a fill report."""
+        fill = Fill(
+            fill_id=f"{order.client_order_id}-{ts_ns}-{lots}",
+            client_order_id=order.client_order_id,
+            instrument=order.instrument,
+            side=order.side,
+            price_ticks=ticks,
+            qty_lots=lots,
+            fee=Decimal(fee),
+            fee_currency="USDT",
+            is_maker=False,
+            ts_ns=ts_ns,
+        )
+        self.reports.append(OrderReport(ReportKind.FILLED, order.client_order_id, ts_ns, fill=fill))
+
+    def report(self, order: Order, kind: ReportKind, ts_ns: int, reason: str = "") -> None:
+        self.reports.append(OrderReport(kind, order.client_order_id, ts_ns, reason))

@@ -1,0 +1,237 @@
+"""A small trading day as ledger events: one round trip through confirm mode, and what surrounds it.
+
+Numbers agree with each other (prices on ticks, realized from FIFO lots), since ``verify`` checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+from core.clock import NS_PER_S
+from core.lots import FifoBook
+from core.model.decision import (
+    Action,
+    AgentView,
+    Forecast,
+    LimitCheck,
+    Mode,
+    Proposal,
+    SignalShare,
+    Verdict,
+)
+from core.model.event import (
+    Answered,
+    CancelIntended,
+    CommandRefused,
+    Decided,
+    FeedChanged,
+    Filled,
+    KillTripped,
+    LedgerEvent,
+    ModeChanged,
+    NotDecided,
+    OrderChanged,
+    OrderIntended,
+    Rearmed,
+    Recovered,
+    RiskChecked,
+    RunEnded,
+    RunStarted,
+)
+from core.model.instrument import Instrument, plain
+from core.model.market import FeedState
+from core.model.order import Fill, Order, Side, TimeInForce
+from ledger.writer import LedgerWriter
+
+START_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01
+INSTRUMENT = Instrument("sim", "SIM-USD", "SIM", "USD", Decimal("0.01"), Decimal("0.001"))
+CHECKS = (
+    LimitCheck("max_order_notional", "1000.5", "2000", passed=True),
+    LimitCheck("price_collar_bps", "3.2", "25", passed=True),
+)
+FORECAST = Forecast(
+    horizon_s=5,
+    p_up=0.573125,
+    base_rate=0.5012,
+    skill=0.0123,
+    n_resolved=612,
+    moved_share=0.63,
+    mean_move_ticks=2.4,
+    bias_share=0.01,
+    shares=(SignalShare("pressure", 0.55, 0.21), SignalShare("trend", -0.1, 0.0745)),
+)
+
+
+class Dated(NamedTuple):
+    event: LedgerEvent
+    ts_ns: int
+    cause: int | None = None
+
+
+def run_started(
+    run_id: str = "run-1", instruments: Iterable[Instrument] = (INSTRUMENT,)
+) -> RunStarted:
+    listed = tuple(instruments)
+    return RunStarted(
+        run_id=run_id,
+        program_version="0.1.0",
+        code_digest="c" * 64,
+        config_digest="d" * 64,
+        limits_digest="e" * 64,
+        venue=listed[0].venue,
+        instruments=tuple(
+            {
+                "name": item.name,
+                "base": item.base,
+                "quote": item.quote,
+                "tick_size": plain(item.tick_size),
+                "lot_size": plain(item.lot_size),
+            }
+            for item in listed
+        ),
+        mode=Mode.CONFIRM,
+        broker="paper",
+        seed=7,
+        source="sim",
+        agent={"id": "ppo-sim", "digest": "f" * 64},
+        settings={"strategy": {"threshold": 0.05, "symbols": ["SIM-USD"], "record": True}},
+    )
+
+
+def proposal(decision_id: str, side: Side, action: Action, mid2_ticks: int) -> Proposal:
+    return Proposal(
+        decision_id=decision_id,
+        instrument="SIM-USD",
+        action=action,
+        side=side,
+        qty_lots=10_000,
+        limit_ticks=mid2_ticks // 2 + 3 * side.sign,
+        mid2_ticks=mid2_ticks,
+        forecast=FORECAST,
+        agent=AgentView("ppo-sim", (0.12, 0.3, 0.58), 0.85),
+        edge_bps=1.2,
+        cost_bps=0.8,
+        checks=CHECKS,
+        made_ns=START_NS,
+        expires_ns=START_NS + 10 * NS_PER_S,
+        rationale=f"{side.value}: P(up) 0.573 at 5 s (skill +1.2%).",
+    )
+
+
+def filled(
+    book: FifoBook, fill_id: str, order_id: str, decision_id: str, side: Side, ticks: int, lots: int
+) -> Filled:
+    """Return the event of a fill, applying it to ``book``."""
+    instrument = book.instrument
+    notional = instrument.notional(ticks, lots)
+    fill = Fill(
+        fill_id=fill_id,
+        client_order_id=order_id,
+        instrument=instrument.name,
+        side=side,
+        price_ticks=ticks,
+        qty_lots=lots,
+        fee=notional / 100_000,
+        fee_currency=instrument.quote,
+        is_maker=False,
+        ts_ns=START_NS,
+    )
+    realized = sum((lot.realized for lot in book.apply(fill)), Decimal(0))
+    return Filled(
+        fill=fill,
+        decision_id=decision_id,
+        price=instrument.price_text(ticks),
+        quantity=instrument.qty_text(lots),
+        notional=plain(notional),
+        realized_pnl=plain(realized),
+        position_lots=book.position_lots,
+        rationale=f"because of {decision_id}",
+    )
+
+
+def order(order_id: str, decision_id: str, side: Side, ticks: int, lots: int = 10_000) -> Order:
+    return Order(
+        client_order_id=order_id,
+        decision_id=decision_id,
+        instrument="SIM-USD",
+        side=side,
+        qty_lots=lots,
+        limit_ticks=ticks,
+        tif=TimeInForce.IOC,
+        reduces=side is Side.SELL,
+        decided_ns=START_NS,
+    )
+
+
+def trade(  # one decision from proposal to fills, each event caused by one before
+    book: FifoBook, name: str, side: Side, mid2_ticks: int, parts: tuple[tuple[int, int], ...]
+) -> list[LedgerEvent]:
+    decision_id, order_id = f"d-{name}", f"o-{name}"
+    action = Action.ENTER_LONG if side is Side.BUY else Action.EXIT
+    idea = proposal(decision_id, side, action, mid2_ticks)
+    events: list[LedgerEvent] = [
+        Decided(idea, Mode.CONFIRM, ("wait",)),
+        Answered(decision_id, Verdict.APPROVED, "human:trader", 1_234_000_000, 0.5, "go"),
+        RiskChecked(order_id, decision_id, allowed=True, code="", checks=CHECKS),
+        OrderIntended(order(order_id, decision_id, side, idea.limit_ticks)),
+        OrderChanged(order_id, "SUBMITTED", "", 0),
+    ]
+    done = 0
+    for number, (ticks, lots) in enumerate(parts, 1):
+        done += lots
+        events.append(filled(book, f"f-{name}-{number}", order_id, decision_id, side, ticks, lots))
+        status = "FILLED" if done == idea.qty_lots else "PARTIALLY_FILLED"
+        events.append(OrderChanged(order_id, status, "", done))
+    return events
+
+
+def day(run_id: str = "run-1") -> list[Dated]:
+    """Return a run with one round trip (bought in two parts, sold in one), flat at the end."""
+    book = FifoBook(INSTRUMENT)
+    events: list[LedgerEvent] = [
+        run_started(run_id),
+        FeedChanged("SIM-USD", FeedState.LIVE, "first book"),
+        NotDecided("SIM-USD", "edge 0.10 bps does not pay", 0.51, 5, 0.1, 0.8),
+        *trade(book, f"{run_id}-in", Side.BUY, 20_003, ((10_002, 4_000), (10_003, 6_000))),
+        *trade(book, f"{run_id}-out", Side.SELL, 20_021, ((10_009, 10_000),)),
+        RunEnded(run_id, "asked to stop", {"frames": 1234, "orders": 2}),
+    ]
+    return [
+        Dated(event, START_NS + number * NS_PER_S // 10, number or None)
+        for number, event in enumerate(events)
+    ]
+
+
+def one_of_each() -> list[LedgerEvent]:
+    """Return at least one event of every type, in an order the tables take."""
+    events = [dated.event for dated in day()]
+    return [
+        *events,
+        run_started("run-2"),
+        Recovered(("o-left",), {"SIM-USD": 0}, "paper orders died with the process"),
+        CancelIntended("o-run-1-out", "human:trader", "x"),
+        KillTripped("all", "human:trader", "F12"),
+        Rearmed("human:trader", "checked"),
+        ModeChanged(Mode.AUTO, "human:trader"),
+        CommandRefused("Confirm", "human:trader", "the proposal had expired"),
+    ]
+
+
+def write_day(state_dir: Path, run_id: str = "run-1") -> tuple[int, str]:
+    """Write ``day`` into a ledger, close it, and return its head."""
+    return write(state_dir, day(run_id))
+
+
+def write(state_dir: Path, events: Iterable[Dated]) -> tuple[int, str]:
+    writer = LedgerWriter(state_dir)
+    try:
+        for event, ts_ns, cause in events:
+            writer.append(event, ts_ns, cause)
+        writer.flush().result(10)
+        return writer.head()
+    finally:
+        writer.close()
+        assert writer.failure is None, writer.failure

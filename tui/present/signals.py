@@ -1,0 +1,115 @@
+"""Signals and forecasts: what leans where, by how much, and whether it has earned belief."""
+
+from __future__ import annotations
+
+from core.model.decision import Forecast
+from core.snapshot import InstrumentView, SignalView
+from tui.present.bars import gauge, signed_bar
+from tui.present.line import Line, Panel, Role, Span, spread_out
+from tui.present.scene import Scene
+from tui.present.text import fit, fit_right
+
+_NARROW = (0.4, 0.6)
+"""Range of the gauge while everything fits in it: a second's forecast lives near one half."""
+_WIDE = 48
+"""Width from which a signal's value stands beside its bar."""
+
+
+def present_signals(scene: Scene, width: int, height: int) -> Panel:
+    """Return the panel of forecasts and signals for ``width`` x ``height`` cells."""
+    view = scene.view()
+    if view is None:
+        return Panel("SIGNALS", (), doubt=scene.doubt())
+    lines: list[Line] = []
+    for forecast in view.forecasts:
+        lines += [*forecast_lines(forecast, width, scene.min_labels)]
+    if not view.forecasts:
+        lines.append((Span(" no forecast yet: waiting for signals", "dim"),))
+    room = height - 1 - len(lines) - len(view.signals)
+    if room >= 2:
+        lines.append(())
+    if room >= 1:
+        lines.append(_signal_head(width))
+    lines += [signal_line(signal, width) for signal in view.signals]
+    if not view.signals:
+        lines.append((Span(" no signals yet", "dim"),))
+    return Panel("SIGNALS", lines, _volatility(view), scene.market_doubt())
+
+
+def _volatility(view: InstrumentView) -> str:
+    if view.volatility_bps is None:
+        return "volatility not known yet"
+    bucket = f" {view.volatility_bucket}" if view.volatility_bucket else ""
+    return f"vol {view.volatility_bps:.2f} bps{bucket}"
+
+
+def is_proven(forecast: Forecast) -> bool:
+    """Return True if the forecast beat its base rate over the resolved labels."""
+    return forecast.skill is not None and forecast.skill > 0
+
+
+def badge(forecast: Forecast, min_labels: int | None) -> Span:
+    """Return the skill in words: proven, no better than the base rate, or not proven yet."""
+    if forecast.skill is None:
+        of = f" of {min_labels}" if min_labels is not None else ""
+        return Span(f"unproven: {forecast.n_resolved}{of} labels", "dim")
+    text = f"skill {forecast.skill * 100:+.1f} % · n {forecast.n_resolved}"
+    if forecast.skill > 0:
+        return Span(text, "ok")
+    return Span(f"no edge: {text}", "dim")
+
+
+def forecast_lines(forecast: Forecast, width: int, min_labels: int | None) -> tuple[Line, Line]:
+    """Return the line of numbers and the gauge under it; grey while the forecast is unproven."""
+    low, high = _NARROW
+    if not all(low <= x <= high for x in (forecast.p_up, forecast.base_rate)):
+        low, high = 0.0, 1.0
+    role: Role = "up_strong" if forecast.p_up > 0.5 else "down_strong"
+    mark = "▲" if forecast.p_up > 0.5 else "▼" if forecast.p_up < 0.5 else " "
+    base = f" base {forecast.base_rate * 100:.1f} %"
+    bars = gauge(forecast.p_up, forecast.base_rate, max(5, width - 9 - len(base)), low, high)
+    if not is_proven(forecast):
+        role = "dim"
+        bars = tuple(Span(s.text, "dim" if s.role in {"up", "down"} else s.role) for s in bars)
+    numbers: Line = (
+        Span(f" P(up) {forecast.horizon_s} s ", "title"),
+        Span(f"{mark}{forecast.p_up * 100:.1f} %", role),
+    )
+    head = spread_out(numbers, (badge(forecast, min_labels), Span(" ")), width)
+    scale = (
+        Span(f" {low * 100:2.0f} ", "dim"),
+        *bars,
+        Span(f" {high * 100:<3.0f}", "dim"),
+        Span(base, "accent"),
+    )
+    return head, scale
+
+
+def _half(width: int) -> int:
+    """Return the cells on each side of a signal's centre line."""
+    return max(3, (width - 13 - 1 - (15 if width >= _WIDE else 8)) // 2)
+
+
+def _signal_head(width: int) -> Line:
+    half = _half(width)
+    value = "  value" if width >= _WIDE else ""
+    return (
+        Span(f" {fit('signal', 12)}", "dim"),
+        Span(fit("▼ down", half), "dim"),
+        Span(" "),
+        Span(fit_right("up ▲", half), "dim"),
+        Span(f"{value}   share", "dim"),
+    )
+
+
+def signal_line(signal: SignalView, width: int) -> Line:
+    """Return one signal: name, signed bar, value where there is room, share in the log-odds."""
+    mark = "▲" if signal.share > 0 else "▼" if signal.share < 0 else " "
+    role: Role = "up" if signal.share > 0 else "down" if signal.share < 0 else "dim"
+    value = (Span(f" {signal.value:+6.2f}", "dim"),) if width >= _WIDE else ()
+    return (
+        Span(f" {fit(signal.name, 11)} "),
+        *signed_bar(signal.value, _half(width)),
+        *value,
+        Span(f" {mark}{signal.share:+6.2f}", role),
+    )

@@ -1,0 +1,26 @@
+"""Leaving a screen that owns its engine while something is open: say what, ask once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from tui.screens.sheet import Sheet
+
+
+class LeaveScreen(Sheet[bool]):
+    """Returns True to stop the engine and leave; esc and ``n`` stay."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("y", "dismiss(True)", "leave"),
+        ("n", "dismiss(None)", "stay"),
+    ]
+
+    def __init__(self, open_words: Sequence[str]) -> None:
+        lines = ["Leaving stops the engine. Still open:", ""]
+        lines += [f"  {words}" for words in open_words]
+        lines += ["", "Nobody watches them while the engine is stopped. F12 closes them now."]
+        super().__init__("LEAVE?", lines, "y stops the engine and leaves · n or esc stays",
+                         danger=True)  # fmt: skip
