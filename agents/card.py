@@ -43,6 +43,8 @@ class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of decisions that asked for no position."""
     entropy: float | None = None
     """Mean policy entropy over ln 3; None for a rule."""
+    lean_correlation: float | None = None
+    """Correlation of P(long) - P(short) with the mid's move over the next 5 s; None for a rule."""
 
 
 class SeedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

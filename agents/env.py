@@ -1,7 +1,7 @@
 """The simulated markets as a Stable-Baselines3 environment, natively vectorised.
 
 Observation float32[N_OBSERVATION], actions 0 short cap, 1 flat, 2 long cap, reward the step's
-gain in bps of the cap. An episode ends by truncation, never by termination: the market goes on,
+gain in bps of the cap less a charge for risk. An episode ends by truncation, never by termination: the market goes on,
 only our look at it stops.
 """
 
@@ -17,8 +17,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.evaluate import TRAINING_SEEDS_FROM
 from agents.kernels import HIGH, LOW, PHASE_NS
 from agents.markets import NS_PER_S, Markets, Rules
+from core.kernels.features import FEATURE_NAMES
 
 EPISODE_STEPS = 1_200
+_VOLATILITY = FEATURE_NAMES.index("volatility_bps")
 
 
 class MarketVecEnv(VecEnv):
@@ -29,12 +31,19 @@ class MarketVecEnv(VecEnv):
     """
 
     def __init__(
-        self, n: int, seed: int, rules: Rules | None = None, steps: int = EPISODE_STEPS
+        self,
+        n: int,
+        seed: int,
+        rules: Rules | None = None,
+        steps: int = EPISODE_STEPS,
+        risk_aversion: float = 0.0,
     ) -> None:
         self.markets = Markets(n, rules)
         self.steps = steps
         self.cost_share = 1.0
         """Share of costs that the reward charges; below 1 only early in training."""
+        self.risk_aversion = risk_aversion
+        """Half of it, per bps squared of one-second risk held, comes off the reward."""
         self._random = np.random.default_rng(seed)
         self._actions = np.zeros(n, np.int64)
         box = spaces.Box(LOW.astype(np.float32), HIGH.astype(np.float32), dtype=np.float32)
@@ -55,6 +64,8 @@ class MarketVecEnv(VecEnv):
         markets = self.markets
         markets.step(self._actions)
         rewards = markets.gains + (1.0 - self.cost_share) * markets.costs
+        risk = markets.vectors[:, _VOLATILITY] * markets.positions
+        rewards -= 0.5 * self.risk_aversion * risk * risk
         is_over = markets.is_over.copy()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         which = np.flatnonzero(is_over)

@@ -6,6 +6,8 @@ is to be flat, so that no gain is left on paper. Runs on frozen weights, without
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from agents import kernels
@@ -20,6 +22,8 @@ TEST_SEEDS = range(2_000_000, 2_000_256)
 """Market seeds on which the chosen one is reported, and nothing is chosen."""
 TRAINING_SEEDS_FROM = 10_000_000
 """Training draws its market seeds from here upwards."""
+LEAN_HORIZON = 5
+"""Decisions ahead over which the lean is compared with what the mid did."""
 EVALUATION_STEPS = 1_800
 """Decisions in one evaluation market: half an hour."""
 
@@ -30,6 +34,8 @@ class Agent:
     def __init__(self, name: str, weights: Weights) -> None:
         self.name = name
         self.weights = weights
+        self.lean = np.zeros(0)
+        """Probability of long less that of short at the last decision, float64[n]."""
         self._entropy_sum = 0.0
         self._n_decisions = 0
 
@@ -38,6 +44,7 @@ class Agent:
         logs = np.log(np.maximum(chances, 1e-300))
         self._entropy_sum += float(-(chances * logs).sum() / np.log(3.0))
         self._n_decisions += len(observations)
+        self.lean = chances[:, 2] - chances[:, 0]
         return chances.argmax(axis=1).astype(np.int64)
 
     @property
@@ -59,20 +66,24 @@ def start_evaluation(seeds: range, steps: int, rules: Rules | None = None) -> Ma
 def evaluate(
     rule: Rule, seeds: range = TEST_SEEDS, steps: int = EVALUATION_STEPS, rules: Rules | None = None
 ) -> Score:
-    """Return how ``rule`` did over one market a seed, ``steps`` decisions each."""
+    """Return how ``rule`` did over one market a seed (two at least), ``steps`` decisions each."""
     markets = start_evaluation(seeds, steps, rules)
     gained = np.zeros(markets.n)
+    leans, mids = [], []
     n_flat = 0
     for step in range(steps):
         action = rule.act(markets.observations)
         if step == steps - 1:
             action = np.full(markets.n, FLAT, np.int64)
         n_flat += int((action == FLAT).sum())
+        if isinstance(rule, Agent):
+            leans.append(rule.lean)
+            mids.append(markets.mids)
         markets.step(action)
         gained += markets.gains
     hours = steps * markets.rules.cadence_ms / 3_600_000
     per_hour = gained / hours
-    half = 1.96 * float(per_hour.std(ddof=1)) / np.sqrt(markets.n) if markets.n > 1 else 0.0
+    half = 1.96 * float(per_hour.std(ddof=1)) / math.sqrt(markets.n)
     mean = float(per_hour.mean())
     turnover = markets.account[:, kernels.TURNOVER_LOTS] / (markets.rules.cap_lots * hours)
     return Score(
@@ -86,7 +97,20 @@ def evaluate(
         turnover_per_hour=_cut(float(turnover.mean())),
         flat_share=round(n_flat / (steps * markets.n), 4),
         entropy=round(rule.entropy, 4) if isinstance(rule, Agent) else None,
+        lean_correlation=_lean_correlation(leans, mids) if leans else None,
     )
+
+
+def _lean_correlation(leans: list[np.ndarray], mids: list[np.ndarray]) -> float | None:
+    """Return the correlation of lean and the mid's move over LEAN_HORIZON decisions."""
+    if len(leans) <= LEAN_HORIZON:
+        return None
+    lean = np.stack(leans)[:-LEAN_HORIZON].ravel()
+    seen = np.stack(mids)
+    move = (seen[LEAN_HORIZON:] - seen[:-LEAN_HORIZON]).ravel()
+    if lean.std() == 0.0 or move.std() == 0.0:
+        return None
+    return round(float(np.corrcoef(lean, move)[0, 1]), 4)
 
 
 def _cut(value: float) -> float:

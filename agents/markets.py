@@ -122,6 +122,12 @@ class Markets:
         )  # fmt: skip
 
     @property
+    def positions(self) -> np.ndarray:
+        """Return float64[n], positions over the cap."""
+        fractions: np.ndarray = self.account[:, kernels.POSITION_LOTS] / self.rules.cap_lots
+        return fractions
+
+    @property
     def costs(self) -> np.ndarray:
         """Return float64[n]: fee, half-spread and slippage of the last step, bps of the cap."""
         scale = 1e4 / (self.rules.cap_lots * self.money[:, kernels.START_MID])

@@ -45,7 +45,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """At the start; falls linearly to a twentieth."""
     gamma: float = 0.98
     gae_lambda: float = 0.95
-    entropy_coefficient: float = 0.01
+    entropy_coefficient: float = 0.02
+    risk_aversion: float = 0.02
+    """Without it, holding at random for ever is as good as staying flat."""
     cost_ramp: float = 0.5
     """Share of the training over which the charged costs rise from none to all."""
 
@@ -80,7 +82,7 @@ def train_seed(
 ) -> Weights:
     """Train one network and return its weights; the same arguments give the same bits."""
     torch.set_num_threads(1)
-    env = MarketVecEnv(settings.n_markets, seed, rules)
+    env = MarketVecEnv(settings.n_markets, seed, rules, risk_aversion=settings.risk_aversion)
     model = new_ppo(env, seed, settings)
     model.learn(settings.steps, callback=_CostRamp(env, settings, tell))
     return export_weights(model)

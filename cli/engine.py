@@ -60,7 +60,6 @@ class EngineProcess:
             tasks = [group.create_task(server.watch())]
             if is_live:
                 session.wake = asyncio.Event()
-                session.clock = self.clock
                 tasks.append(group.create_task(session.settle_forever()))
                 tasks.append(group.create_task(self._tick()))
             tasks.append(group.create_task(self._metrics()))
@@ -68,6 +67,8 @@ class EngineProcess:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), duration_s)
             self.reason = self.reason or f"{duration_s:g} s are over"
+            session.engine.execution.cancel_orders("system", f"the engine stops: {self.reason}")
+            session.send_cancels()
             for task in tasks:
                 task.cancel()
 
@@ -93,11 +94,10 @@ class EngineProcess:
             await asyncio.sleep(TICK_S)
 
     async def _metrics(self) -> None:
-        metrics = Metrics()
-        server = start_metrics(metrics, self.metrics_port)
-        if server is None:
+        if not self.metrics_port:
             return
-        with server:
+        metrics = Metrics()
+        with start_metrics(metrics, self.metrics_port):
             while True:
                 metrics.orders.clear()
                 metrics.orders.update(self.rig.session.engine.execution.orders.counts)

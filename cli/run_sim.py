@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from cli.engine import EngineProcess, run_process
 from cli.wiring import Rig, RunPlan, fee_bps, make_recorder, make_tape, open_ledger, wire
 from core.brokers.sim import SimBroker
-from core.clock import NS_PER_S, Clock
+from core.clock import NS_PER_S, Clock, ScaledClock
 from core.config import Settings
 from core.feeds.recorder import CaptureWriter
 from core.feeds.sim import SimProtocol
@@ -15,6 +17,7 @@ from core.live import run_sim, run_sim_until
 from core.model.decision import Mode
 from core.model.instrument import Instrument
 from core.sim.market import SimMarket, sim_instrument
+from core.sim.params import SET_C
 from core.sim.venue import SimVenue
 from core.state import StateDir
 from ledger.rows import History
@@ -32,6 +35,7 @@ def start_sim(settings: Settings, state: StateDir, clock: Clock, duration_s: flo
     market = SimMarket(
         instrument,
         settings.run.seed,
+        msgspec.structs.replace(SET_C, unit_lots=settings.sim.unit_lots),
         start_ns=start_ns,
         start_ticks=_start_ticks(instrument, settings, history),
     )
@@ -78,19 +82,18 @@ async def _feed(
     The past gives the screen its chart and the forecasts their labels before the first proposal.
     """
     session = rig.session
+    engine, mode = session.engine, session.engine.mode
     session.on_open(start_ns)
     venue.connect(start_ns)
-    engine, mode = session.engine, session.engine.mode
-    live_clock, session.clock = session.clock, None
     engine.mode = Mode.OBSERVE
-    past_ns = start_ns
-    while past_ns < clock.now_ns():
-        past_ns = min(clock.now_ns(), past_ns + PAST_STEP_NS)
+    past_ns, end_ns = start_ns, clock.now_ns()
+    while past_ns < end_ns:
+        past_ns = min(end_ns, past_ns + PAST_STEP_NS)
         run_sim_until(session, venue, past_ns)
         await asyncio.sleep(0)
     # A mode set by hand meanwhile stands.
     engine.mode = mode if engine.mode is Mode.OBSERVE else engine.mode
-    session.clock = live_clock
     # A recording begins with a whole book.
     venue.connect(past_ns)
-    await run_sim(session, venue, clock, settings.sim.speed, recorder)
+    session.clock = ScaledClock(clock, end_ns, settings.sim.speed)
+    await run_sim(session, venue, session.clock, recorder)

@@ -5,10 +5,6 @@ from __future__ import annotations
 import sys
 import time
 
-from core.clock import SystemClock
-
-STEP = "  [{place}/{count}] {what} {seconds:.1f} s"
-
 
 def warm_command() -> int:
     """Compile the kernels into the cache; a second run takes a moment."""
@@ -16,11 +12,9 @@ def warm_command() -> int:
 
     start = time.monotonic()
     for place, (what, step) in enumerate(STEPS, 1):
+        print(f"  [{place}/{len(STEPS)}] {what} ...", end="", file=sys.stderr, flush=True)
         begun = time.monotonic()
-        step(SystemClock())
-        line = STEP.format(
-            place=place, count=len(STEPS), what=what, seconds=time.monotonic() - begun
-        )
-        print(line, file=sys.stderr, flush=True)
+        step()
+        print(f" {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
     print(f"kernels are ready ({time.monotonic() - start:.1f} s)", file=sys.stderr)
     return 0

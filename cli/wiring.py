@@ -15,7 +15,6 @@ import msgspec
 from core.clock import iso_ns
 from core.config import Settings
 from core.engine import Engine, EngineSetup
-from core.errors import UserError
 from core.feeds.capture import CaptureMeta
 from core.feeds.protocol import FeedProtocol
 from core.feeds.recorder import CaptureWriter
@@ -248,6 +247,6 @@ def _stamp(now_ns: int) -> str:
     return iso_ns(now_ns)[:23].replace(":", "").replace(".", "-")
 
 
-def make_tape(state: StateDir, instruments: list[Instrument], now_ns: int) -> TapeWriter | None:
-    """Open the tape of this run."""
-    return None
+def make_tape(state: StateDir, instruments: list[Instrument], now_ns: int) -> TapeWriter:
+    """Open the tape of this run. Errors: ``TapeError`` where it cannot be made."""
+    return TapeWriter(state.tapes, instruments, run_id=f"{instruments[0].venue}-{_stamp(now_ns)}")

@@ -30,7 +30,7 @@ GAP_NS = 3 * NS_PER_S
 """A longer silence between calls drops the pending samples."""
 LATE_NS = NS_PER_S
 """A sample resolved later than this after its horizon is dropped: it would label another one."""
-FIXED_SHARE = 0.0005
+FIXED_SHARE = 0.0001
 """Weight that returns to the start weights with each label."""
 START_WEIGHT = 0.5
 """Weight of the regression before any label."""
@@ -93,7 +93,8 @@ class Blend:
         self._pending: deque[_Pending] = deque(maxlen=horizon_s + 4)
         self._last_ns = 0
         self._second = -1
-        self._scorecard = Scorecard(settings.skill_window)
+        self.scorecard = Scorecard(settings.skill_window)
+        """What became of the published forecasts."""
         self.n_dropped = 0
         """Samples dropped without a label, because of a gap, doubt or lateness."""
 
@@ -101,6 +102,11 @@ class Blend:
     def model_weight(self) -> float:
         """Weight of the regression in the mixture; the base rate has the rest."""
         return self._model_weight
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Log-odds of one unit of each signal, the bias last; a copy, float64[n_signals + 1]."""
+        return self._weights.copy()
 
     @property
     def base_rate(self) -> float:
@@ -155,7 +161,7 @@ class Blend:
             SignalShare(name, value, factor * part)
             for name, value, part in zip(self.names, values, parts, strict=True)
         )
-        score = self._scorecard
+        score = self.scorecard
         return Forecast(
             horizon_s=self.horizon_s,
             p_up=prediction.p_up,
@@ -170,9 +176,9 @@ class Blend:
 
     def calibration(self) -> Calibration | None:
         """Return the reliability of the last ``skill_window`` predictions, None until enough."""
-        if self._scorecard.n_labels < self._min_labels:
+        if self.scorecard.n_labels < self._min_labels:
             return None
-        return self._scorecard.calibration()
+        return self.scorecard.calibration()
 
     def _predict(self, x: np.ndarray) -> _Prediction:
         log_odds, variance = kernel.predict(self._lower, self._weights, x, self._solved)
@@ -209,12 +215,12 @@ class Blend:
             self.n_dropped += 1
             return
         move_ticks = mid_ticks - sample.mid_ticks
-        self._scorecard.take_move(move_ticks)
+        self.scorecard.take_move(move_ticks)
         if move_ticks == 0.0:
             return
         up = 1.0 if move_ticks > 0.0 else 0.0
         prediction = sample.prediction
-        self._scorecard.take_label(prediction.p_up, prediction.p_base, up)
+        self.scorecard.take_label(prediction.p_up, prediction.p_base, up)
         self._reweigh(prediction, up)
         # labels of neighbouring samples share all but a second of their path
         step = 1.0 / self.horizon_s

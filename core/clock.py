@@ -30,6 +30,18 @@ class SystemClock:
         return self._last_ns
 
 
+class ScaledClock:
+    """A clock that runs ``speed`` times as fast as another from ``start_ns`` on."""
+
+    def __init__(self, clock: Clock, start_ns: int, speed: float) -> None:
+        self._clock = clock
+        self._start_ns = start_ns
+        self._speed = speed
+
+    def now_ns(self) -> int:
+        return self._start_ns + int((self._clock.now_ns() - self._start_ns) * self._speed)
+
+
 class ManualClock:
     """Clock that stands still until it is moved; the tape's clock in replay."""
 

@@ -17,6 +17,9 @@ from msgspec import Meta
 
 from core.errors import ConfigError
 
+MONEY_MAX = Decimal(10**12)
+"""A limit of more is a slip of the keyboard."""
+
 _Bps = Annotated[float, Meta(ge=0, le=10_000)]
 _Money = Annotated[Decimal, Meta(description="decimal text above zero")]
 
@@ -45,6 +48,7 @@ class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instrument: str = "SIM-USD"
     start_price: _Money = Decimal("100.00")
     speed: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    unit_lots: Annotated[int, Meta(ge=100, le=10_000_000)] = 10_000
     history_s: Annotated[int, Meta(ge=0, le=7_200)] = 1_800
     practice: bool = True
 
@@ -69,7 +73,7 @@ class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_edge_bps: Annotated[float, Meta(ge=-10_000, le=10_000)] = 0.0
     min_skill: Annotated[float, Meta(ge=-1, le=1)] = 0.0
     order_notional: _Money = Decimal(1000)
-    slippage_bps: _Bps = 2.0
+    slippage_bps: _Bps = 3.0
     proposal_life_s: Annotated[float, Meta(ge=0.5, le=600)] = 10.0
     hold_s: Annotated[float, Meta(ge=1, le=86_400)] = 30.0
     cooldown_s: Annotated[float, Meta(ge=0, le=3_600)] = 5.0
@@ -190,16 +194,16 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint is _Money:
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise msgspec.ValidationError("write it in quotes")
-        amount = Decimal(str(value))
-        if not amount.is_finite() or amount <= 0:
-            raise msgspec.ValidationError("not above zero")
-        return amount
+        money = Decimal(str(value))
+        if not money.is_finite() or not 0 < money <= MONEY_MAX:
+            raise msgspec.ValidationError("not above zero, or beyond any purse")
+        return money
     return msgspec.convert(value, hint)
 
 
 def _allowed(hint: Any, error: Exception) -> str:
     if hint is _Money:
-        return 'allowed is decimal text above zero in quotes, like "1000.50"'
+        return f'allowed is decimal text above 0 to {MONEY_MAX} in quotes, like "1000.50"'
     choices = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is Literal:
         return f"allowed: {', '.join(map(str, choices))}"

@@ -30,15 +30,9 @@ def run_sim_until(
 
 
 async def run_sim(
-    session: Session,
-    venue: SimVenue,
-    clock: Clock,
-    speed: float,
-    recorder: CaptureWriter | None = None,
+    session: Session, venue: SimVenue, clock: Clock, recorder: CaptureWriter | None
 ) -> None:
-    """Run the simulated market with the clock, ``speed`` times as fast, until canceled."""
-    start_ns = clock.now_ns()
+    """Keep the simulated market at the clock's present until canceled."""
     while True:
-        elapsed_ns = clock.now_ns() - start_ns
-        run_sim_until(session, venue, start_ns + int(elapsed_ns * speed), recorder)
+        run_sim_until(session, venue, clock.now_ns(), recorder)
         await asyncio.sleep(SIM_STEP_S)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -309,8 +310,16 @@ def _risk(engine: Engine) -> RiskView:
     )
 
 
+def _rss_mib() -> float:
+    """Return the memory this process holds now; the peak where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * resource.getpagesize() / 2**20
+
+
 def _health(session: Session, ledger: tuple[int, str]) -> HealthView:
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return HealthView(
         queue_depth=session.engine.execution.orders.queue_depth,
         queue_bound=QUEUE_BOUND,
@@ -319,5 +328,5 @@ def _health(session: Session, ledger: tuple[int, str]) -> HealthView:
         feed_us_p99=session.feed_timings.percentile_us(99),
         ledger_seq=ledger[0],
         ledger_hash=ledger[1][:12],
-        rss_mib=peak_kib / 1024,
+        rss_mib=_rss_mib(),
     )

@@ -70,7 +70,7 @@ class Session:
         self.late_requests: list[FeedOutput] = []
         """What the feed asked for while time passed; handed out with the next answer."""
         self.clock: Clock | None = None
-        """The wall clock of a live run; None in replay."""
+        """The wall clock, once a live feed keeps to it; None in replay."""
         self.finished = ""
         """Why no more market data will come; empty while it may."""
 

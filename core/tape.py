@@ -36,9 +36,11 @@ FILES_A_RUN = 8
 """The disk bound is shared by this many files, so that the oldest eighth goes at a time."""
 
 _MAGIC = b"TWTAPE\r\n"
-_HEADER = struct.Struct("<8sIIII32sI")  # magic, version, JSON bytes, chunk rows, row bytes, ...
-"""..., sha256 of the row layout, CRC-32 of all before it and of the JSON behind it."""
-_CHUNK = struct.Struct("<4sIQI")  # magic, rows used, chunk number, CRC-32 of the rest
+_HEADER = struct.Struct("<8sIIII32sI")
+"""Magic, version, JSON bytes, rows a chunk, bytes a row, sha256 of the row layout, and the CRC-32
+of these (with a CRC of 0) and of the JSON behind them."""
+_CHUNK = struct.Struct("<4sIQI")
+"""Magic, rows used, chunk number, and the CRC-32 of these (with a CRC of 0) and of the rows."""
 _CHUNK_MAGIC = b"CHNK"
 _MAX_JSON = 2**20
 _MAX_CHUNK_ROWS = 2**20

@@ -140,9 +140,7 @@ class _Story:
             out.insert(0, "No proposal was recorded for this: it was ordered by a command.")
         return out + self._sum()
 
-    def _chapter(  # noqa: PLR0911 - one case an event type
-        self, stored: Stored
-    ) -> tuple[str, list[str]]:
+    def _chapter(self, stored: Stored) -> tuple[str, list[str]]:
         match stored.event:
             case Decided() as event:
                 return f"Decision {event.proposal.decision_id}", self._seen(event)

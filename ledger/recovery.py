@@ -78,8 +78,8 @@ def witness_problem(
         )
     if seen.seq > head.seq:
         return head.seq + 1, (
-            f"the events up to seq {seen.seq} are lost: {witness.NAME} remembers them, the database "
-            f"ends at seq {head.seq} (an older copy, or a WAL cut short or missing)"
+            f"the events up to seq {seen.seq} are lost: {witness.NAME} remembers them, the "
+            f"database ends at seq {head.seq} (an older copy, or a WAL cut short or missing)"
         )
     if at_witness is None or at_witness.hash != seen.hash:
         return seen.seq, f"this is not the event that {witness.NAME} remembers"

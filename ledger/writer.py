@@ -1,8 +1,8 @@
 """The writer: chains events as they come and commits them in groups from one thread.
 
 ``append`` costs the hash and a queue entry; durability is asked for by ``flush``. A group is
-acknowledged when it is committed and the witness has it. Any failure is sticky: the ledger that
-cannot write stops the trading that needs it.
+acknowledged when it is committed, then the witness is told (it costs more than the commit, and
+may lag by one group). Any failure is sticky: the ledger that cannot write stops the trading.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ GROUP_AGE_S = 0.005
 QUEUE_EVENTS_MAX = 16_384
 """Events waiting for the disk. At the bound the ledger takes no more and says so for good; what
 was accepted is still written."""
-CHECKPOINT_BYTES = 4 << 20
-"""Bodies written since the last checkpoint before an idle moment is used for the next."""
-CHECKPOINT_BYTES_MAX = 64 << 20
+CHECKPOINT_COMMITS = 128
+"""Commits since the last checkpoint before an idle moment is used for the next. A commit is 8 to 60
+pages of WAL, so this is 4 to 30 MiB."""
+CHECKPOINT_COMMITS_MAX = 1024
 """The same, in a burst that leaves no idle moment."""
 
 
@@ -89,7 +90,7 @@ class LedgerWriter:
         self._put_count = self._done_count = 0
         self._closing = False
         self._failure: str | None = None
-        self._unchecked_bytes = 0
+        self._commits_unchecked = 0
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -187,8 +188,10 @@ class LedgerWriter:
         """Life of the writer thread."""
         try:
             while group := self._take():
-                self._commit(group)
+                head = self._commit(group)
                 self._acknowledge(len(group))
+                if head is not None:
+                    witness.write(self._state_dir, head)
                 self._checkpoint_if_due()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except Exception as error:  # noqa: BLE001 - a thread's border: silence here loses events
@@ -208,8 +211,8 @@ class LedgerWriter:
         is_full = len(self._queue) >= self._group_events
         return is_full or bool(self._waiting) or self._closing
 
-    def _commit(self, group: list[_Entry | _ClockRow]) -> None:
-        """Write one group as one transaction, then the witness."""
+    def _commit(self, group: list[_Entry | _ClockRow]) -> Head | None:
+        """Write one group as one transaction; return the head if it held an event."""
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         last: _Entry | None = None
@@ -219,11 +222,10 @@ class LedgerWriter:
                 continue
             execute("INSERT INTO events VALUES(?, ?, ?)", (entry.place.seq, entry.hash, entry.body))
             self._projector.apply(entry.place, entry.event)
-            self._unchecked_bytes += len(entry.body)
             last = entry
         execute("COMMIT")
-        if last is not None:
-            witness.write(self._state_dir, Head(last.place.seq, last.hash))
+        self._commits_unchecked += 1
+        return Head(last.place.seq, last.hash) if last is not None else None
 
     def _write_clock(self, row: _ClockRow) -> None:
         """A run that died before its first event is begun again under the same id."""
@@ -251,10 +253,10 @@ class LedgerWriter:
 
     def _checkpoint_if_due(self) -> None:
         """Move the WAL into the database when nothing waits; readers are never waited for."""
-        bound = CHECKPOINT_BYTES_MAX if self._queue else CHECKPOINT_BYTES
-        if self._unchecked_bytes >= bound:
+        bound = CHECKPOINT_COMMITS_MAX if self._queue else CHECKPOINT_COMMITS
+        if self._commits_unchecked >= bound:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._unchecked_bytes = 0
+            self._commits_unchecked = 0
 
     def _fail(self, why: str) -> None:
         """Latch the failure and tell everybody who waits. The open transaction is given up."""

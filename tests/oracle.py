@@ -40,22 +40,45 @@ class Market:
     unknown: Decimal = Decimal(0)
     last: list[str] | None = None
     crossed: int = 0
+    best_bid: Decimal | None = None
+    best_ask: Decimal | None = None
+    off_lot: int = 0
 
     def is_on_grid(self, price: Decimal, qty: Decimal) -> bool:
         return price % self.tick == 0 and qty % self.lot == 0
 
     def set_levels(self, side: dict[Decimal, Decimal], pairs: list[list[str]]) -> None:
-        for price, qty in pairs:
-            assert self.is_on_grid(Decimal(price), Decimal(qty)), (price, qty)
-            if Decimal(qty) == 0:
-                side.pop(Decimal(price), None)
+        for price_text, qty_text in pairs:
+            price, qty = Decimal(price_text), Decimal(qty_text)
+            assert price % self.tick == 0, price
+            if qty % self.lot:
+                # Real: old orders of a finer lot, far from the market; whole lots are shown.
+                self.off_lot += 1
+                qty -= qty % self.lot
+            if qty == 0:
+                side.pop(price, None)
             else:
-                side[Decimal(price)] = Decimal(qty)
+                side[price] = qty
+            self._follow_best(side, price)
+
+    def _follow_best(self, side: dict[Decimal, Decimal], price: Decimal) -> None:
+        """Keep the best price of the side; only losing it needs a look at every level."""
+        pick, name = (max, "best_bid") if side is self.bids else (min, "best_ask")
+        best = getattr(self, name)
+        if price in side and (best is None or pick(best, price) == price):
+            setattr(self, name, price)
+        elif price == best and price not in side:
+            setattr(self, name, pick(side, default=None))
+
+    def start_over(self) -> None:
+        self.bids, self.asks = {}, {}
+        self.best_bid = self.best_ask = None
+        self.state = "live"
 
     def look(self) -> None:
         """Count a crossed or locked book, once a message."""
-        if self.bids and self.asks and max(self.bids) >= min(self.asks):
-            self.crossed += 1
+        if self.best_bid is not None and self.best_ask is not None:
+            self.crossed += self.best_bid >= self.best_ask
 
     def add_trade(self, price: Decimal, qty: Decimal, aggressor: str) -> None:
         self.trades += 1
@@ -149,7 +172,7 @@ def _coinbase(markets: dict[str, Market], frame: dict[str, Any]) -> int:
         if frame["channel"] == "l2_data":
             market = markets[event["product_id"]]
             if event["type"] == "snapshot":
-                market.bids, market.asks, market.state = {}, {}, "live"
+                market.start_over()
             for level in event["updates"]:
                 side = market.bids if level["side"] == "bid" else market.asks
                 market.set_levels(side, [[level["price_level"], level["new_quantity"]]])
@@ -165,7 +188,7 @@ def _coinbase(markets: dict[str, Market], frame: dict[str, Any]) -> int:
 def _coinbase_exchange(markets: dict[str, Market], frame: dict[str, Any]) -> int:
     if frame["type"] == "snapshot":
         market = markets[frame["product_id"]]
-        market.bids, market.asks, market.state = {}, {}, "live"
+        market.start_over()
         market.set_levels(market.bids, frame["bids"])
         market.set_levels(market.asks, frame["asks"])
         market.look()
@@ -195,9 +218,11 @@ def _alpaca(markets: dict[str, Market], frame: list[dict[str, Any]]) -> int:
             bid = (Decimal(message["bp"]), Decimal(message["bs"]))
             ask = (Decimal(message["ap"]), Decimal(message["as"]))
             if market.is_on_grid(*bid) and market.is_on_grid(*ask):
-                market.state = "live"
+                market.start_over()
                 market.bids = {bid[0]: bid[1]} if bid[0] and bid[1] else {}
                 market.asks = {ask[0]: ask[1]} if ask[0] and ask[1] else {}
+                market.best_bid = max(market.bids, default=None)
+                market.best_ask = min(market.asks, default=None)
                 market.look()
             else:
                 refused += 1

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.types import CSSPathType
 from textual.screen import Screen
 from typing_extensions import override
 
@@ -39,8 +40,8 @@ from tui.state import DeskState
 class TapewrightApp(App[int]):
     """The trader's screen; returns an exit code."""
 
-    CSS_PATH = "styles.tcss"
-    TITLE = "tapewright"
+    CSS_PATH: ClassVar[CSSPathType | None] = "styles.tcss"
+    TITLE: str | None = "tapewright"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("everywhere")]
 
     def __init__(

@@ -192,10 +192,12 @@ class _Inflate:
         while data and not self._is_damaged:
             if self._inflate.eof:
                 self._inflate = zlib.decompressobj(_GZIP_WINDOW)
+            saved = self._inflate.copy()
             try:
                 block = self._inflate.decompress(data, _BLOCK_BYTES)
             except zlib.error:
                 self._is_damaged = True
+                yield _salvage(saved, data)
                 return
             data = self._inflate.unused_data or self._inflate.unconsumed_tail
             if block:
@@ -204,6 +206,17 @@ class _Inflate:
     def rest(self) -> bytes:
         """Return what the inflater still holds at the end of a cut file."""
         return b"" if self._is_damaged else self._inflate.flush()
+
+
+def _salvage(inflate: zlib._Decompress, data: bytes) -> bytes:
+    """Return what comes out before the damage, which zlib keeps to itself when it finds any."""
+    block = bytearray()
+    try:
+        for at in range(len(data)):
+            block += inflate.decompress(data[at : at + 1])
+    except zlib.error:
+        pass
+    return bytes(block)
 
 
 def read_capture(path: Path) -> CaptureReader:

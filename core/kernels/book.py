@@ -238,7 +238,7 @@ def _settle(head, near, bits, far, side):
 
 
 @jit
-def _top_far(head, far, side, out, have):
+def _top_far(far, side, out, have):
     """Fill ``out`` from row ``have`` with the best levels of the hash, in one pass over it."""
     count = out.shape[0]
     filled = have
@@ -270,7 +270,7 @@ def top(head, near, bits, far, side, out):
         have += 1
         index = _next_lower(bits, window, side, index)
     if have < count and head[side, N_FAR] > 0:
-        have = _top_far(head, far, side, out, have)
+        have = _top_far(far, side, out, have)
     if side == ASKS:
         for i in range(have):
             out[i, 0] = -out[i, 0]

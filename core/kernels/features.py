@@ -96,7 +96,7 @@ def advance(clock, values, now_ns):
     dt = (now_ns - clock[LAST_NS]) * 1e-9
     clock[LAST_NS] = now_ns
     if now_ns - clock[NEXT_SECOND_NS] > MAX_CATCH_UP_S * SECOND_NS:
-        clock[NEXT_SECOND_NS] = now_ns - MAX_CATCH_UP_S * SECOND_NS
+        clock[NEXT_SECOND_NS] = (now_ns // SECOND_NS - MAX_CATCH_UP_S + 1) * SECOND_NS
     while clock[NEXT_SECOND_NS] <= now_ns:
         _sample_second(clock, values)
         clock[NEXT_SECOND_NS] += SECOND_NS
@@ -156,9 +156,14 @@ def on_book(clock, values, now_ns, bid, bid_lots, ask, ask_lots, depth_bid, dept
 
 @jit
 def on_trade(clock, values, now_ns, price, lots, aggressor):
-    """Take one public trade; aggressor 1 buyer, -1 seller, 0 unknown (moves no pressure)."""
+    """Take one public trade; aggressor 1 buyer, -1 seller, 0 unknown (moves no pressure).
+
+    Before the first book nothing ages, so a trade then moves no pressure either.
+    """
     clock[N_TRADES] += 1
     values[LAST_PRICE] = price
+    if clock[HAS_BOOK] == 0:
+        return
     advance(clock, values, now_ns)
     if aggressor > 0:
         values[BUY_1S] += lots

@@ -66,7 +66,7 @@ def _update_head(text, at):
 
 
 @jit
-def parse(text, kind, side, grid, rows, row):
+def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal leaves at once)
     """Read one level list into ``rows`` from ``row``; return the row after, or SURPRISE.
 
     text uint8[n]; kind PAIRS, CHANGES or UPDATES; side that of PAIRS; grid int64[4] of price

@@ -231,16 +231,18 @@ def _sum_side(ints, queues, side):
     """Store the lots within reach (what can be canceled) and those of the best DEPTH levels."""
     outward = 2 * side - 1
     best = ints[BID + side]
+    low = (best if side == 1 else best - REACH + 1) & _MASK
     near = 0
+    if low + REACH <= WINDOW:
+        # The plain sum over neighbours is what the compiler makes fast.
+        for i in range(low, low + REACH):
+            near += queues[side, i]
+    else:
+        for i in range(REACH):
+            near += queues[side, (low + i) & _MASK]
     depth = 0
     levels = 0
-    for i in range(REACH):
-        lots = queues[side, (best + outward * i) & _MASK]
-        near += lots
-        if lots > 0 and levels < DEPTH:
-            depth += lots
-            levels += 1
-    i = REACH
+    i = 0
     while levels < DEPTH and i < WINDOW:
         lots = queues[side, (best + outward * i) & _MASK]
         if lots > 0:

@@ -84,6 +84,13 @@ class Scorecard:
         """Return 1 - Brier / Brier of the base rate over the window; 0 before any label."""
         return 1.0 - self._brier / self._brier_base if self._brier_base > 0.0 else 0.0
 
+    def losses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return Brier losses of the forecast and the base rate, float64[n <= window], by age."""
+        held = min(self.n_labels, self._window)
+        order = (np.arange(held) + self.n_labels - held) % self._window
+        up = self._up[order]
+        return (self._p[order] - up) ** 2, (self._base[order] - up) ** 2
+
     def calibration(self) -> Calibration:
         """Return reliability and log-losses over the window. Needs at least ``N_BINS`` labels."""
         held = min(self.n_labels, self._window)

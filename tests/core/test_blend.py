@@ -20,9 +20,9 @@ from core.signals.board import N_SIGNALS, SignalBoard
 START_MID = 10_000.0
 
 
-def make(n_signals: int, horizon_s: int = 1, **settings: object) -> Blend:
+def make(n_signals: int, horizon_s: int = 1, **keys: object) -> Blend:
     names = tuple(f"signal {i}" for i in range(n_signals))
-    return Blend(BlendSettings(**settings), horizon_s, n_signals, names)  # type: ignore[arg-type]
+    return Blend(BlendSettings(**keys), horizon_s, n_signals, names)  # type: ignore[arg-type]
 
 
 def normal(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_labels_drawn_from_a_logistic_model_are_forecast_nearly_as_well_as_by_th
     beta = rng.normal(size=d) * 0.11
     truth = 1.0 / (1.0 + np.exp(-x @ beta))
     up = (rng.random(n) < truth).astype(float)
-    blend = make(d, memory_s=864_000)
+    blend = make(d, prior_variance=0.02)
     p, base = walk(blend, x, 2.0 * up - 1.0)
 
     oracle = skill_of(truth, base, up)
@@ -113,6 +113,7 @@ def test_a_signal_that_knows_the_move_is_believed(horizon_s: int) -> None:
     assert blend.model_weight > 0.9
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 79))
 def test_another_future_leaves_every_past_forecast_as_it_was(seed: int, cut: int) -> None:
     """Board and blend over two worlds that are one until ``cut``."""

@@ -50,7 +50,7 @@ def test_a_probability_far_from_one_half_that_pays_becomes_an_entry() -> None:
     assert isinstance(idea, Idea)
     assert (idea.action, idea.side) == (Action.ENTER_LONG, Side.BUY)
     assert idea.qty_lots == 1666  # 1000 USDT at 60,000 in lots of 0.00001
-    assert idea.limit_ticks == 6_000_001 + 1_200  # two basis points beyond the ask
+    assert idea.limit_ticks == 6_000_001 + 1_800  # three basis points beyond the ask
     assert idea.edge_bps == pytest.approx(2 * 0.12 * 500)
     assert "queue imbalance" in idea.rationale
 
@@ -59,7 +59,7 @@ def test_the_other_way_round_it_sells_short() -> None:
     idea = consider(sight(forecast=forecast(p_up=0.4)), SETTINGS)
     assert isinstance(idea, Idea)
     assert (idea.action, idea.side) == (Action.ENTER_SHORT, Side.SELL)
-    assert idea.limit_ticks == 5_999_999 - 1_199
+    assert idea.limit_ticks == 5_999_999 - 1_799
 
 
 @pytest.mark.parametrize(

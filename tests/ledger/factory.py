@@ -44,6 +44,7 @@ from core.model.event import (
 from core.model.instrument import Instrument, plain
 from core.model.market import FeedState
 from core.model.order import Fill, Order, Side, TimeInForce
+from ledger.store import DB_NAME
 from ledger.writer import LedgerWriter
 
 START_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01
@@ -63,6 +64,9 @@ FORECAST = Forecast(
     bias_share=0.01,
     shares=(SignalShare("pressure", 0.55, 0.21), SignalShare("trend", -0.1, 0.0745)),
 )
+
+
+_days: dict[str, tuple[tuple[int, str], dict[str, bytes]]] = {}
 
 
 class Dated(NamedTuple):
@@ -221,8 +225,20 @@ def one_of_each() -> list[LedgerEvent]:
 
 
 def write_day(state_dir: Path, run_id: str = "run-1") -> tuple[int, str]:
-    """Write ``day`` into a ledger, close it, and return its head."""
-    return write(state_dir, day(run_id))
+    """Write ``day`` into a ledger, close it, and return its head.
+
+    A new ledger comes from the same bytes each time: the tests need the day, not its fsyncs.
+    """
+    if (state_dir / DB_NAME).exists():
+        return write(state_dir, day(run_id))
+    if run_id not in _days:
+        head = write(state_dir, day(run_id))
+        files = {path.name: path.read_bytes() for path in state_dir.glob("ledger.*")}
+        _days[run_id] = (head, files)
+    head, files = _days[run_id]
+    for name, data in files.items():
+        (state_dir / name).write_bytes(data)
+    return head
 
 
 def write(state_dir: Path, events: Iterable[Dated]) -> tuple[int, str]:

@@ -77,7 +77,7 @@ def test_unknown_id_is_the_users_mistake(state: Path, key: str) -> None:
 
 
 def test_event_without_a_story_points_to_show(state: Path) -> None:
-    with pytest.raises(UserError, match="NO_TRADE.*ledger show"):
+    with pytest.raises(UserError, match=r"NO_TRADE.*ledger show"):
         explain(state, "3")
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,8 @@ FILLS_HEADER = (
     "client_order_id,decision_id,realized_pnl,rationale"
 )
 
+ALWAYS = Period()
+
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
@@ -35,7 +38,7 @@ def state(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _text(state_dir: Path, table: str, file_format: str, period: Period = Period()) -> str:
+def _text(state_dir: Path, table: str, file_format: str, period: Period = ALWAYS) -> str:
     out = io.BytesIO()
     export(state_dir, table=table, file_format=file_format, out=out, period=period)
     return out.getvalue().decode()
@@ -116,7 +119,7 @@ def test_events_come_whole(state: Path) -> None:
     rows = [json.loads(line) for line in _text(state, "events", "jsonl").splitlines()]
     assert [row["seq"] for row in rows] == list(range(1, 21))
     assert rows[8]["payload"]["price"] == "100.02"
-    assert all(row["prev"] == before["hash"] for before, row in zip(rows, rows[1:], strict=False))
+    assert all(row["prev"] == before["hash"] for before, row in pairwise(rows))
 
 
 def test_period_takes_since_and_leaves_out_until(state: Path) -> None:

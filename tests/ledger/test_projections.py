@@ -17,8 +17,8 @@ from core.lots import FifoBook
 from core.model.event import AnyEvent, LedgerEvent, OrderChanged, Recovered, RiskChecked
 from core.model.instrument import Instrument
 from core.model.order import OrderStatus, Side
-from ledger.envelope import seal
 from ledger.chain import leaf_hash
+from ledger.envelope import seal
 from ledger.lot_rows import Place, regrid
 from ledger.projections import Projector, rebuild
 from ledger.references import instruments_of

@@ -11,9 +11,9 @@ import pytest
 
 from core.model.order import OrderStatus
 from ledger import schema
+from ledger.envelope import type_of
 from ledger.export.tables import TABLES
 from ledger.projections import WARMING
-from ledger.envelope import type_of
 from tests.ledger import factory
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "ledger.md"

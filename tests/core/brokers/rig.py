@@ -43,7 +43,12 @@ _STATUS = {
 
 
 def make_order(
-    key: str, side: Side, qty_lots: int, limit_ticks: int, tif: TimeInForce, **changes: Any
+    key: str,
+    side: Side,
+    qty_lots: int,
+    limit_ticks: int,
+    tif: TimeInForce = TimeInForce.IOC,
+    **changes: Any,
 ) -> Order:
     order = Order(
         client_order_id=key,
@@ -116,9 +121,8 @@ class Rig:
         qty_lots: int,
         limit_ticks: int,
         tif: TimeInForce = TimeInForce.IOC,
-        **changes: Any,
     ) -> None:
-        order = make_order(key, side, qty_lots, limit_ticks, tif, **changes)
+        order = make_order(key, side, qty_lots, limit_ticks, tif)
         self.broker.submit(order, self.now_ns)
 
     def of(self, key: str) -> list[OrderReport]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import msgspec
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.brokers.paper import PaperBroker
 from core.errors import InvariantError
 from core.model.order import OrderStatus, ReportKind, Side, TimeInForce
 from core.ports import Broker
 from core.sim.market import sim_instrument
-from tests.core.brokers.rig import LATENCY_MS, MS, NAME, START_NS, Rig, make_order
+from tests.core.brokers.rig import LATENCY_MS, MS, SETTINGS, START_NS, Rig, make_order
 
 BUY, SELL = Side.BUY, Side.SELL
 IOC, GTC = TimeInForce.IOC, TimeInForce.GTC
@@ -94,7 +96,8 @@ def test_order_far_below_the_market_expires_without_a_fill(rig: Rig) -> None:
 def test_impossible_order_is_rejected_with_its_reason(
     rig: Rig, change: dict[str, object], why: str
 ) -> None:
-    rig.send("o1", BUY, 10, 20_000, **change)
+    order = msgspec.structs.replace(make_order("o1", BUY, 10, 20_000), **change)
+    rig.broker.submit(order, rig.now_ns)
     rig.run_ms(LATENCY_MS)
     assert rig.kinds("o1") == [REJECTED]
     assert why in rig.of("o1")[0].reason
@@ -219,9 +222,6 @@ def test_orders_arrive_in_the_order_they_were_sent(rig: Rig) -> None:
 
 
 def test_negative_fee_is_refused() -> None:
-    from core.brokers.paper import PaperBroker
-    from tests.core.brokers.rig import SETTINGS
-
     with pytest.raises(InvariantError, match="fee was -1"):
         PaperBroker([], SETTINGS, Decimal(-1))
 
@@ -258,13 +258,11 @@ def play(kind: str, seed: int, acts: list) -> tuple[Rig, list]:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1_000), acts=ORDERS)
-def test_whatever_is_sent_the_books_of_money_and_lots_balance(
+def test_whatever_is_sent_orders_end_properly_and_fills_are_earned(
     kind: str, seed: int, acts: list
 ) -> None:
     rig, orders = play(kind, seed, acts)
     assert rig.encoded() == play(kind, seed, acts)[0].encoded()
-    instrument = sim_instrument()
-    cash = position = 0
     for order in orders:
         status = rig.status(order)  # every step is in the status table
         filled = [r.fill for r in rig.of(order.client_order_id) if r.fill is not None]
@@ -274,14 +272,13 @@ def test_whatever_is_sent_the_books_of_money_and_lots_balance(
             assert status.is_closed
         for fill in filled:
             assert (order.limit_ticks - fill.price_ticks) * order.side.sign >= 0
-            assert fill.fee >= 0
-            cash -= fill.side.sign * fill.price_ticks * fill.qty_lots
-            position += fill.side.sign * fill.qty_lots
     ids = [fill.fill_id for fill in rig.fills]
     assert len(ids) == len(set(ids))
-    # Marked at the mid, nobody who only takes and rests inside his limits owns more than he paid
-    # beyond what the price moved: cash and lots are what the fills say, to the tick.
-    spent = sum(instrument.notional(f.price_ticks, f.qty_lots) * f.side.sign for f in rig.fills)
-    assert spent == Decimal(-cash) * instrument.tick_size * instrument.lot_size
-    assert position == sum(f.side.sign * f.qty_lots for f in rig.fills)
-    assert instrument.name == NAME
+    if kind == "sim":
+        # Every lot of ours was printed for all to see: what we got, somebody gave.
+        printed = Counter[tuple[int, int]]()
+        for trade in rig.prints:
+            printed[trade.ts_event_ns, trade.price_ticks] += trade.qty_lots
+        for fill in rig.fills:
+            printed[fill.ts_ns, fill.price_ticks] -= fill.qty_lots
+        assert min(printed.values(), default=0) >= 0

@@ -103,6 +103,7 @@ def coinbase_at(**feed) -> CoinbaseProtocol:
     return CoinbaseProtocol([instrument("coinbase", "BTC-USD", lot="0.00000001")], settings(**feed))
 
 
+@pytest.mark.slow
 async def test_binance_reconnects_after_a_cut_with_a_fresh_snapshot_and_is_live_again():
     replies = iter(
         [
@@ -116,15 +117,17 @@ async def test_binance_reconnects_after_a_cut_with_a_fresh_snapshot_and_is_live_
         [depth(100, 101, bids=[["99.50", "2.0"]]), trade(1, "100.01", "0.5", seller_took=False)],
         [depth(195, 205, bids=[["98.50", "2.0"]])],
     ]
-    async with StubVenue(scripts, lambda _: next(replies)) as venue:
-        async with running(Run(binance_at(venue), venue)) as run:
-            run.endpoint = None
-            await run.until(lambda: state(run.protocol) is FeedState.LIVE)
-            assert best(run.protocol) == ("99.5", "100.01")
-            venue.cut()
-            await run.until(lambda: FeedState.CONNECTING in run.states())
-            await run.until(lambda: state(run.protocol) is FeedState.LIVE)
-            assert best(run.protocol) == ("98.5", "100.01")
+    async with (
+        StubVenue(scripts, lambda _: next(replies)) as venue,
+        running(Run(binance_at(venue), venue)) as run,
+    ):
+        run.endpoint = None
+        await run.until(lambda: state(run.protocol) is FeedState.LIVE)
+        assert best(run.protocol) == ("99.5", "100.01")
+        venue.cut()
+        await run.until(lambda: FeedState.CONNECTING in run.states())
+        await run.until(lambda: state(run.protocol) is FeedState.LIVE)
+        assert best(run.protocol) == ("98.5", "100.01")
     assert run.link.connects == 2
     assert run.link.fetch_failures == 1
     assert run.protocol.counters.resyncs == 1
@@ -134,12 +137,14 @@ async def test_binance_reconnects_after_a_cut_with_a_fresh_snapshot_and_is_live_
 async def test_coinbase_resubscribes_after_a_cut_and_is_live_again():
     levels = [("bid", "99.00", "1"), ("offer", "100.01", "1")]
     script = [l2(0, "snapshot", levels, "BTC-USD"), l2(1, "update", levels[:1], "BTC-USD")]
-    async with StubVenue([script], after_messages=3) as venue:
-        async with running(Run(coinbase_at(), venue)) as run:
-            await run.until(lambda: state(run.protocol) is FeedState.LIVE)
-            venue.cut()
-            await run.until(lambda: run.states().count(FeedState.LIVE) == 2)
-            assert best(run.protocol) == ("99", "100.01")
+    async with (
+        StubVenue([script], after_messages=3) as venue,
+        running(Run(coinbase_at(), venue)) as run,
+    ):
+        await run.until(lambda: state(run.protocol) is FeedState.LIVE)
+        venue.cut()
+        await run.until(lambda: run.states().count(FeedState.LIVE) == 2)
+        assert best(run.protocol) == ("99", "100.01")
     subscribed = [[json.loads(text)["channel"] for text in one] for one in venue.messages]
     assert subscribed == [["level2", "market_trades", "heartbeats"]] * 2
     assert run.protocol.counters.resyncs == 1
@@ -217,11 +222,13 @@ async def test_venue_that_refuses_the_region_stops_with_a_clear_message():
 
 async def test_overloaded_venue_is_tried_again():
     levels = [("bid", "99.00", "1"), ("offer", "100.01", "1")]
-    async with StubVenue([[l2(0, "snapshot", levels, "BTC-USD")]], refusals=[503, 429]) as venue:
-        async with running(Run(coinbase_at(), venue)) as run:
-            await run.until(lambda: state(run.protocol) is FeedState.LIVE)
-            assert run.link.attempts == 2
-            assert run.link.is_connected
+    async with (
+        StubVenue([[l2(0, "snapshot", levels, "BTC-USD")]], refusals=[503, 429]) as venue,
+        running(Run(coinbase_at(), venue)) as run,
+    ):
+        await run.until(lambda: state(run.protocol) is FeedState.LIVE)
+        assert run.link.attempts == 2
+        assert run.link.is_connected
 
 
 async def test_nobody_listening_shows_in_the_reason_and_stop_ends_the_waiting():
@@ -235,10 +242,12 @@ async def test_nobody_listening_shows_in_the_reason_and_stop_ends_the_waiting():
 
 async def test_venue_asking_for_silence_delays_the_next_request():
     replies = iter([(429, b""), (200, snapshot(100, [["99.00", "1.0"]], ASKS))])
-    async with StubVenue([[]], lambda _: next(replies)) as venue:
-        async with running(Run(binance_at(venue), venue)) as run:
-            await run.until(lambda: "1 s of silence" in run.protocol.instruments[0].reason)
-            assert len(venue.requests) == 1
+    async with (
+        StubVenue([[]], lambda _: next(replies)) as venue,
+        running(Run(binance_at(venue), venue)) as run,
+    ):
+        await run.until(lambda: "1 s of silence" in run.protocol.instruments[0].reason)
+        assert len(venue.requests) == 1
 
 
 async def test_mistake_of_the_receiver_is_told_as_itself():
@@ -265,10 +274,13 @@ async def test_cancelled_run_leaves_no_task_and_no_socket(caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 async def test_frozen_venue_goes_stale_and_then_gets_a_new_connection():
     levels = [("bid", "99.00", "1"), ("offer", "100.01", "1")]
     script = [l2(0, "snapshot", levels, "BTC-USD")]
-    async with StubVenue([script]) as venue:
-        async with running(Run(coinbase_at(stale_after_ms=250), venue)) as run:
-            await run.until(lambda: run.link.connects == 2 and run.states().count("live") == 2)
+    async with (
+        StubVenue([script]) as venue,
+        running(Run(coinbase_at(stale_after_ms=250), venue)) as run,
+    ):
+        await run.until(lambda: run.link.connects == 2 and run.states().count("live") == 2)
     assert FeedState.STALE in run.states()

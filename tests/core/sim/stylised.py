@@ -115,8 +115,10 @@ def _trades(
         found[f"sign_acf_{lag}"] = float(value)
     memory = acf(sign, SIGN_LAGS)
     shown = memory > 0.005
-    slope = np.polyfit(np.log(SIGN_LAGS[shown]), np.log(memory[shown]), 1)[0]
-    found["sign_gamma"] = float(-slope)
+    found["sign_gamma"] = np.nan
+    if shown.sum() > 3:
+        slope = np.polyfit(np.log(SIGN_LAGS[shown]), np.log(memory[shown]), 1)[0]
+        found["sign_gamma"] = float(-slope)
     before = mid[rows - 1]
     half_spread = 0.5 * float((log[:, kernel.E_ASK] - log[:, kernel.E_BID]).mean())
     for lag in (1, 10, 50):

@@ -108,6 +108,21 @@ def test_our_trade_shows_in_the_frames_with_its_aggressor_and_levels() -> None:
     assert frame["ts"] == START_NS + SECOND
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_what_we_pay_and_get_is_what_the_book_gives(side: int) -> None:
+    market = SimMarket(sim_instrument(), 5, start_ns=START_NS)
+    venue = SimVenue([market])
+    book_side = 1 if side > 0 else 0
+    for part in range(1, 50):
+        now_ns = START_NS + part * SECOND // 5
+        venue.run_until(now_ns)
+        before = {level.ticks: level.lots for level in market.levels(book_side)}
+        done = venue.take(NAME, side, part * 700, venue.best(NAME)[book_side] + 4 * side, now_ns)
+        after = {level.ticks: level.lots for level in market.levels(book_side)}
+        gone = {t: before[t] - after.get(t, 0) for t in before if before[t] != after.get(t, 0)}
+        assert gone == dict(done)
+
+
 def test_book_rebuilt_from_frames_holds_through_our_orders() -> None:
     market = SimMarket(sim_instrument(), 5, start_ns=START_NS)
     venue = SimVenue([market])

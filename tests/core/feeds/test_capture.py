@@ -1,0 +1,260 @@
+"""Capture files: what is read, what is refused and how, what survives a cut."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import CaptureError, UnknownVenue
+from core.feeds.capture import CaptureMeta, read_capture
+from core.feeds.recorder import CaptureWriter
+from core.feeds.replaying import without_last_close
+from tests.core.feeds.wire import T0, S, instrument
+
+META = {
+    "k": "meta",
+    "format": "capture/1",
+    "venue": "binance",
+    "symbols": ["BTCUSDT"],
+    "instruments": {"BTCUSDT": {"price_increment": "0.01000000", "size_increment": "0.00001"}},
+    "source": "made by a test",
+}
+LINES = [
+    {"k": "open", "ns": T0, "url": "wss://x"},
+    {"k": "send", "ns": T0 + 1, "d": "hello"},
+    {"k": "recv", "ns": T0 + 2, "d": '{"a":"é"}'},
+    {"k": "http", "ns": T0 + 3, "url": "https://x/depth", "d": "{}"},
+    {"k": "close", "ns": T0 + 4, "why": "done"},
+]
+
+
+def text_of(meta=META, lines=LINES) -> bytes:
+    return b"".join(json.dumps(each).encode() + b"\n" for each in [meta, *lines])
+
+
+def written(tmp_path, data: bytes, name: str = "c.jsonl"):
+    path = tmp_path / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress], ids=["plain", "gzip"])
+def test_records_come_in_order_with_exact_text(tmp_path, pack):
+    reader = read_capture(written(tmp_path, pack(text_of())))
+    records = list(reader)
+    assert [each.kind for each in records] == ["open", "send", "recv", "http", "close"]
+    assert records[2].data == '{"a":"é"}'.encode()
+    assert records[3].url == "https://x/depth"
+    assert (records[4].why, records[4].ns) == ("done", T0 + 4)
+    assert not reader.was_cut
+
+
+def test_first_line_gives_instruments_in_the_order_of_the_symbols(tmp_path):
+    meta = read_capture(written(tmp_path, text_of())).meta
+    (one,) = meta.instruments
+    assert (one.name, one.base, one.quote) == ("BTCUSDT", "BTC", "USDT")
+    assert (one.tick_size, one.lot_size) == (Decimal("0.01"), Decimal("0.00001"))
+
+
+def test_reading_again_starts_anew(tmp_path):
+    reader = read_capture(written(tmp_path, text_of()))
+    assert len(list(reader)) == len(list(reader)) == reader.n_records == 5
+
+
+def test_last_line_without_newline_is_read(tmp_path):
+    assert len(list(read_capture(written(tmp_path, text_of()[:-1])))) == 5
+
+
+def test_line_longer_than_a_block_is_read_whole(tmp_path):
+    long = {"k": "recv", "ns": T0, "d": "x" * 3_000_000}
+    data = gzip.compress(text_of(lines=[*LINES, long, *LINES]))
+    lengths = [len(each.text) for each in read_capture(written(tmp_path, data))]
+    assert max(lengths) == 3_000_000
+    assert len(lengths) == 11
+
+
+def test_unknown_kind_is_skipped_and_counted(tmp_path):
+    reader = read_capture(written(tmp_path, text_of(lines=[{"k": "note", "ns": 1}, *LINES])))
+    assert len(list(reader)) == 5
+    assert reader.skipped == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"hello\n", "line 1: was not a capture's meta line"),
+        (b'{"k":"recv","ns":1,"d":""}\n', "line 1: was not the meta line"),
+        (
+            text_of({**META, "format": "capture/2"}),
+            "format was 'capture/2', allowed is 'capture/1'",
+        ),
+        (text_of({**META, "symbols": []}), "no symbols"),
+        (text_of({**META, "symbols": ["BTCUSDT", "X"]}), "no instrument for 'X'"),
+        (
+            text_of({**META, "instruments": {"BTCUSDT": {"price_increment": "0.01"}}}),
+            "missing required field `size_increment`",
+        ),
+        (
+            text_of(
+                {
+                    **META,
+                    "instruments": {"BTCUSDT": {"price_increment": "0", "size_increment": "1"}},
+                }
+            ),
+            "tick size of BTCUSDT was 0",
+        ),
+        (b"\x1f\x8bgarbage", "line 1: was not a capture's meta line"),
+    ],
+)
+def test_file_that_is_no_capture_is_one_clear_error(tmp_path, data, said):
+    path = written(tmp_path, data)
+    with pytest.raises(CaptureError) as caught:
+        read_capture(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_one_clear_error(tmp_path):
+    with pytest.raises(CaptureError, match="cannot be read \\(No such file or directory\\)"):
+        read_capture(tmp_path / "absent.jsonl.gz")
+
+
+def test_unknown_venue_is_named(tmp_path):
+    with pytest.raises(UnknownVenue, match="venue was 'mtgox', allowed are sim, coinbase"):
+        read_capture(written(tmp_path, text_of({**META, "venue": "mtgox"})))
+
+
+@pytest.mark.parametrize("bad", [b"{", b'{"k":"recv"}', b'{"k":"recv","ns":"1"}', b"\xff"])
+def test_bad_line_is_named_by_its_number_and_nothing_before_it_is_lost(tmp_path, bad):
+    lines = text_of().split(b"\n")
+    path = written(tmp_path, b"\n".join([*lines[:4], bad, *lines[4:]]))
+    reader = read_capture(path)
+    with pytest.raises(CaptureError, match=r"c\.jsonl line 5: was not a capture record"):
+        list(reader)
+    assert reader.n_records == 3
+
+
+@settings(max_examples=60)
+@given(share=st.floats(0, 1), packed=st.booleans())
+def test_cut_file_reads_to_its_last_whole_line(tmp_path_factory, share, packed):
+    lines = [{"k": "recv", "ns": n, "d": "y" * (n % 7)} for n in range(200)]
+    whole = text_of(lines=lines)
+    data = gzip.compress(whole) if packed else whole
+    first = whole.index(b"\n") + 1
+    # Enough for the first line must be there; without it there is nothing to read.
+    least = 400 if packed else first
+    cut = data[: least + int(share * (len(data) - least - 1))]
+    reader = read_capture(written(tmp_path_factory.mktemp("cut"), cut))
+    got = [record.ns for record in reader]
+    assert got == list(range(len(got)))
+    if packed:
+        assert reader.was_cut
+    assert f"cut after {len(got) + 1} whole lines" in reader.cut_text()
+
+
+def test_damaged_middle_of_a_packed_file_loses_nothing_before_the_damage(tmp_path):
+    path = tmp_path / "good.jsonl.gz"
+    writer = CaptureWriter(path, meta())
+    for n in range(500):
+        writer.received(T0 + n, b"{}")
+    writer.flush()
+    # A block of the reserved type 3: no reader of the format can go on behind it.
+    data = path.read_bytes() + b"\xff" * 2_000
+    writer.finish()
+    reader = read_capture(written(tmp_path, data, "bad.gz"))
+    assert [record.ns for record in reader] == [T0 + n for n in range(500)]
+    assert reader.was_cut
+
+
+def test_close_that_nothing_follows_is_held_back(tmp_path):
+    reader = read_capture(written(tmp_path, text_of(lines=[*LINES, *LINES])))
+    kinds = [each.kind for each in without_last_close(reader)]
+    assert kinds == ["open", "send", "recv", "http", "close", "open", "send", "recv", "http"]
+
+
+# --- the writer
+
+
+def meta() -> CaptureMeta:
+    one = instrument("coinbase", "BTC-USD")
+    return CaptureMeta("coinbase", (one.name,), (one,))
+
+
+def test_what_is_written_reads_back(tmp_path):
+    path = tmp_path / "w.jsonl.gz"
+    with CaptureWriter(path, meta()) as writer:
+        writer.opened(T0, "wss://x")
+        writer.sent(T0 + 1, "sub")
+        writer.received(T0 + 2, '{"é":1}'.encode())
+        writer.fetched(T0 + 3, "https://x", b"{}")
+        writer.closed(T0 + 4, "done")
+    reader = read_capture(path)
+    assert [(r.kind, r.ns - T0, r.text, r.url, r.why) for r in reader] == [
+        ("open", 0, "", "wss://x", ""),
+        ("send", 1, "sub", "", ""),
+        ("recv", 2, '{"é":1}', "", ""),
+        ("http", 3, "{}", "https://x", ""),
+        ("close", 4, "", "", "done"),
+    ]
+    assert reader.meta == meta()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_file_is_never_overwritten(tmp_path):
+    path = written(tmp_path, b"precious")
+    with pytest.raises(CaptureError, match="exists; a capture is never overwritten"):
+        CaptureWriter(path, meta())
+    assert path.read_bytes() == b"precious"
+
+
+def test_unfinished_file_reads_to_the_last_flush(tmp_path):
+    path = tmp_path / "killed.jsonl.gz"
+    writer = CaptureWriter(path, meta())
+    for n in range(10):
+        writer.received(T0 + n * S, b"{}")
+    at_kill = path.read_bytes()
+    writer.finish()
+    reader = read_capture(written(tmp_path, at_kill, "copy.gz"))
+    assert len(list(reader)) == 10
+    assert reader.was_cut
+
+
+def test_recording_stops_at_its_bound_and_counts_what_it_dropped(tmp_path):
+    path = tmp_path / "full.jsonl.gz"
+    with CaptureWriter(path, meta(), max_bytes=2_000) as writer:
+        for n in range(1_000):
+            writer.received(T0 + n * S, str(n * 7919).encode())
+    assert writer.dropped > 0
+    assert writer.written + writer.dropped == 1_000
+    assert "reached its bound" in writer.stopped
+    reader = read_capture(path)
+    assert len(list(reader)) == writer.written
+    assert not reader.was_cut
+
+
+def test_keys_and_signatures_are_not_recorded(tmp_path):
+    path = tmp_path / "auth.jsonl.gz"
+    with CaptureWriter(path, meta()) as writer:
+        writer.sent(T0, '{"action":"auth","key":"AKSECRET1","secret" : "TOPSECRET2"}')
+    (record,) = read_capture(path)
+    assert record.text == '{"action":"auth","key":"<SECRET>","secret" : "<SECRET>"}'
+
+
+def test_full_disk_stops_the_recording_and_not_the_caller(tmp_path):
+    writer = CaptureWriter(tmp_path / "disk.jsonl.gz", meta())
+    good = writer._file
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 (a device, not a path)
+        writer._file = full.fileno()
+        writer.received(T0 + 5 * S, b"{}")
+        writer.received(T0 + 9 * S, b"{}")
+        writer._file = good
+    writer.finish()
+    assert "No space left on device" in writer.stopped
+    assert writer.dropped == 1

@@ -1,0 +1,376 @@
+"""Panels by value: what each says in words for what the engine knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from core.model.market import FeedState
+from core.snapshot import PnlView, Snapshot
+from tests.tui import snapshots as made
+from tui.present.agent import present_agent
+from tui.present.blotter import (
+    close_words,
+    present_fills,
+    present_orders,
+    present_positions,
+    trade_instrument,
+)
+from tui.present.essentials import present_essentials, present_notices
+from tui.present.line import Panel, compose_panel, line_text
+from tui.present.pnl import loss_share, present_pnl
+from tui.present.proposal import present_proposal
+from tui.present.scene import Said, Scene
+from tui.present.signals import present_signals
+from tui.present.status import banner_line, header_line, instruments_line, status_line
+
+Present = Callable[[Scene, int, int], Panel]
+
+
+def scene(snapshot: Snapshot | None, **changes: Any) -> Scene:
+    first = Scene(
+        snapshot=snapshot, now_ns=made.NOW_NS, decision_id="d-000042", is_armed=True, min_labels=100
+    )
+    return msgspec.structs.replace(first, **changes)
+
+
+def text(present: Present, shown: Scene, width: int = 60, height: int = 20) -> str:
+    lines = compose_panel(present(shown, width, height), width, height, focused=False)
+    return "\n".join(line_text(line) for line in lines)
+
+
+ALL = (
+    present_signals, present_agent, present_pnl, present_positions, present_orders, present_fills,
+    present_proposal, present_essentials, present_notices,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("present", ALL)
+def test_without_an_engine_every_panel_says_so(present: Present) -> None:
+    assert "no engine runs here" in text(present, scene(None, lost_reason="no engine runs here"))
+
+
+@pytest.mark.parametrize("present", [*ALL])
+def test_a_lost_engine_is_in_every_title(present: Present) -> None:
+    if present is present_notices:
+        pytest.skip("notices are history; they do not age")
+    title = text(present, scene(made.normal(), lost_ms=3_200)).splitlines()[0]
+    assert "ENGINE LOST 3.2 s" in title
+
+
+def test_an_old_picture_is_doubted_without_any_error() -> None:
+    shown = scene(made.normal(), now_ns=made.NOW_NS + 5_000_000_000)
+    assert shown.doubt() == "OLD 5.0 s"
+
+
+def test_a_finished_feed_is_doubted() -> None:
+    assert scene(made.normal(finished="end of capture")).doubt() == "FINISHED"
+
+
+# --- signals -------------------------------------------------------------------------------------
+
+
+def test_a_proven_forecast_shows_skill_count_and_base_rate() -> None:
+    shown = text(present_signals, scene(made.normal()), 44, 12)
+    assert "P(up) 5 s ▲56.3 %" in shown
+    assert "skill +1.8 % · n 2310" in shown
+    assert "base 50.7 %" in shown
+
+
+def test_an_unproven_forecast_says_how_many_labels_are_missing_and_is_grey() -> None:
+    panel = present_signals(scene(made.no_skill()), 50, 14)
+    words = "\n".join(line_text(line) for line in panel.lines)
+    assert "unproven: 43 of 100 labels" in words
+    roles = {span.role for line in panel.lines[:2] for span in line}
+    assert not roles & {"up", "down", "up_strong", "down_strong", "ok"}
+
+
+def test_a_worthless_forecast_is_called_no_edge() -> None:
+    assert "no edge: skill -0.4 %" in text(present_signals, scene(made.no_skill()), 60, 14)
+
+
+def test_without_the_needed_count_no_number_is_invented() -> None:
+    shown = text(present_signals, scene(made.no_skill(), min_labels=None), 60, 14)
+    assert "unproven: 43 labels" in shown
+
+
+def test_an_extreme_probability_gets_the_whole_scale() -> None:
+    view = made.instrument(forecasts=(made.forecast(1, 0.93),))
+    shown = text(present_signals, scene(made.normal(instruments=(view,))), 50, 14)
+    assert " 0 " in shown
+    assert "100" in shown
+
+
+def test_each_signal_shows_its_share_with_sign_and_glyph() -> None:
+    shown = text(present_signals, scene(made.normal()), 60, 14)
+    assert "▲ +0.21" in shown
+    assert "▼ -0.03" in shown
+
+
+def test_no_signal_and_no_forecast_are_said() -> None:
+    shown = text(present_signals, scene(made.empty()))
+    assert "no forecast yet" in shown
+    assert "no signals yet" in shown
+    assert "volatility not known yet" in text(
+        present_signals, scene(made.normal(instruments=(made.instrument(volatility_bps=None),)))
+    )
+
+
+# --- agent ---------------------------------------------------------------------------------------
+
+
+def test_the_agent_shows_three_actions_entropy_id_and_note() -> None:
+    shown = text(present_agent, scene(made.normal()), 60, 9)
+    assert "▼ short" in shown
+    assert "61.2 %" in shown
+    assert "entropy" in shown
+    assert "0.82" in shown
+    assert "ppo-sim" in shown
+    assert "Not proven on a real venue." in shown
+
+
+def test_no_agent_gives_its_reason() -> None:
+    shown = text(present_agent, scene(made.no_agent()))
+    assert "no agent: model refused: other observation space" in shown
+
+
+# --- P&L -----------------------------------------------------------------------------------------
+
+
+def test_unknown_marks_are_a_dash_and_not_zero() -> None:
+    shown = text(present_pnl, scene(made.empty()))
+    assert "unrealized" in shown
+    assert "—" in shown
+    assert "not known while a mark is missing" in shown
+
+
+@pytest.mark.parametrize(
+    ("today", "limit", "share"),
+    [("-34.50", "200", 0.1725), ("12", "200", 0.0), (None, "200", None), ("-500", "200", 2.5)],
+)
+def test_use_of_the_daily_loss_limit(today: str | None, limit: str, share: float | None) -> None:
+    pnl = PnlView("USD", "0", "0", "0", "0", "0", limit, (), today)
+    assert loss_share(pnl) == (None if share is None else pytest.approx(share))
+
+
+def test_the_curve_is_labelled_with_its_own_range() -> None:
+    shown = text(present_pnl, scene(made.normal()), 60, 12)
+    assert "+12.54" in shown
+
+
+# --- positions, orders, fills --------------------------------------------------------------------
+
+
+def test_a_position_has_its_side_in_a_word_and_k_says_what_it_does() -> None:
+    shown = text(present_positions, scene(made.normal()), 70, 8)
+    assert "▲ LONG" in shown
+    assert "@ 100.08" in shown
+    assert "cancel 1 order, sell 9.987 to flat" in shown
+    short = made.position(lots=-5, qty="-0.005")
+    assert "▼ SHORT" in text(present_positions, scene(made.normal(positions=(short,))), 70, 8)
+    assert "buy 0.005 to flat" in close_words(made.normal(positions=(short,), orders=()), "SIM-USD")
+
+
+def test_a_closed_position_shows_what_it_realized() -> None:
+    shown = text(present_positions, scene(made.normal(positions=(made.position(lots=0),))), 60, 8)
+    assert "FLAT" in shown
+    assert "realized +1.93" in shown
+    assert "0 open" in shown
+
+
+def test_nothing_open_is_said() -> None:
+    assert "k: nothing open in SIM-USD" in text(present_positions, scene(made.empty()))
+    assert "no working order" in text(present_orders, scene(made.empty()))
+    assert "no fill yet" in text(present_fills, scene(made.empty()))
+
+
+def test_an_unknown_order_stands_out() -> None:
+    panel = present_orders(scene(made.normal(orders=(made.order(status="UNKNOWN"),))), 50, 5)
+    assert any(span == ("UNKNOWN", "warn") for span in panel.lines[0])
+
+
+def test_k_follows_the_focused_row_else_the_selected_instrument() -> None:
+    other = made.position(instrument="ALT-USD")
+    snapshot = made.normal(positions=(made.position(), other))
+    assert trade_instrument(scene(snapshot)) == "SIM-USD"
+    assert trade_instrument(scene(snapshot, focus="positions", position_row=1)) == "ALT-USD"
+    assert trade_instrument(scene(snapshot, focus="positions", position_row=9)) == "ALT-USD"
+    orders = (made.order(instrument="ALT-USD"),)
+    assert trade_instrument(scene(made.normal(orders=orders), focus="orders")) == "ALT-USD"
+
+
+def test_the_chosen_fill_shows_its_rationale() -> None:
+    shown = text(present_fills, scene(made.normal(), focus="fills", fill_row=2), 60, 12)
+    assert "▸14:02:06" in shown
+    assert "why: Decision d-000018" in shown
+
+
+def test_a_long_list_scrolls_to_the_cursor() -> None:
+    shown = text(present_fills, scene(made.normal(), focus="fills", fill_row=13), 60, 10)
+    assert "▸14:00:49" in shown
+
+
+# --- proposal ------------------------------------------------------------------------------------
+
+
+def test_the_proposal_shows_all_that_is_needed_to_judge_it() -> None:
+    shown = text(present_proposal, scene(made.normal()), 60, 14)
+    for words in (
+        "▲ ENTER LONG", "BUY 9.987 SIM-USD", "limit ≤ 100.15", "notional 1000.00",
+        "P(up) 5 s ▲ 56.3 %", "edge 3.14 − cost 1.22 = +1.92 bps",
+        "drift +1.5 ticks against us", "6.2 s of 10.0 s", "Pressure leans", "pressure +0.21",
+        " y  confirm", " n  reject", "time-out rejects", "1 of 1 · d-000042",
+    ):  # fmt: skip
+        assert words in shown, words
+
+
+def test_a_sell_points_down_and_its_limit_is_a_floor() -> None:
+    sell = made.proposal(action="ENTER_SHORT", side="SELL", p_up=0.41)
+    shown = text(present_proposal, scene(made.normal(proposals=(sell,))), 60, 14)
+    assert "▼ ENTER SHORT" in shown
+    assert "limit ≥" in shown
+    assert "▼ 41.0 %" in shown
+
+
+def test_an_edge_below_its_cost_is_called_a_loss() -> None:
+    dear = made.proposal(cost_bps=9.0)
+    shown = text(present_proposal, scene(made.normal(proposals=(dear,))), 60, 14)
+    assert "= -5.86 bps a loss on average" in shown
+
+
+def test_a_proposal_that_just_appeared_hides_its_keys() -> None:
+    shown = text(present_proposal, scene(made.normal(), is_armed=False), 60, 14)
+    assert "new: keys wake in a moment" in shown
+    assert " y  confirm" not in shown
+
+
+def test_no_proposal_gives_the_engine_s_reason() -> None:
+    shown = text(present_proposal, scene(made.normal(proposals=())), 60, 10)
+    assert "P(up) 52.1 % is inside the threshold of 5 %" in shown
+
+
+# --- chrome --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("account", ["SIM", "PAPER", "LIVE"])
+def test_the_account_is_a_word_and_a_style_of_its_own(account: str) -> None:
+    line = header_line(scene(made.normal(account=account)), 100)
+    assert line[0].text == f" {account} "
+    assert line[0].role == account.lower()
+
+
+def test_the_header_names_venue_mode_feed_and_engine_age() -> None:
+    words = line_text(header_line(scene(made.normal(source="replay a.jsonl.gz")), 120))
+    for part in ("sim", "replay a.jsonl.gz", "CONFIRM", "● live 12 ms", "engine 40 ms"):
+        assert part in words
+    assert "PAUSED" in line_text(header_line(scene(made.normal(), paused=True), 120))
+    assert "ENGINE LOST 3.2 s" in line_text(header_line(scene(made.normal(), lost_ms=3_200), 120))
+
+
+def test_the_banner_shows_what_matters_most() -> None:
+    def banner(shown: Scene) -> str:
+        return line_text(banner_line(shown, 140)).strip()
+
+    halted = made.halted()
+    stuck = Said("error", "KILL ALL: NOT DONE: no answer in time", sticks=True)
+    assert banner(scene(halted, said=stuck, lost_ms=10)).startswith("KILL ALL: NOT DONE")
+    assert banner(scene(halted, lost_ms=3_200, lost_reason="gone")).startswith("ENGINE LOST 3.2 s: gone")
+    assert banner(scene(halted)) == "■ HALTED since 14:13:17: F12 by human:trader · r re-arms"
+    assert "done" in banner(scene(halted, said=Said("info", "done")))
+    assert banner(scene(made.stale(), said=Said("info", "confirm: sent"))) == "confirm: sent"
+    assert banner(scene(made.normal(finished="end of capture"))) == "FINISHED: end of capture"
+    assert banner(scene(made.stale())).startswith("no new orders: SIM-USD: feed stale")
+    assert banner(scene(made.normal())) == "14:14:02 order tw-1-7 accepted"
+
+
+def test_the_halt_fills_the_whole_banner_with_the_alarm_style() -> None:
+    line = banner_line(scene(made.halted()), 120)
+    assert {span.role for span in line} == {"alarm"}
+
+
+def test_instruments_show_their_key_price_and_state() -> None:
+    quiet = made.instrument("ALT-USD", feed=made.feed(FeedState.STALE))
+    snapshot = made.normal(instruments=(made.instrument(), quiet))
+    words = line_text(instruments_line(scene(snapshot), 140))
+    assert "1  SIM-USD 100.125" in words
+    assert "2  ALT-USD" in words
+    assert "stale" in words
+    bare = line_text(instruments_line(scene(made.empty()), 100))
+    assert "no mid" in bare
+
+
+def test_the_status_line_drops_whole_groups_and_keeps_the_cost() -> None:
+    full = line_text(status_line(scene(made.normal(), cost_ms=6.4), 160))
+    for part in ("queue 3/1024", "ledger #10482 9f2c41d0", "decide p99 118 µs", "UI 10 Hz · 6 ms"):
+        assert part in full
+    short = line_text(status_line(scene(made.normal(), cost_ms=6.4), 50))
+    assert "UI 10 Hz · 6 ms" in short
+    assert "…" not in short
+
+
+def test_gaps_and_refused_messages_are_counted_on_the_status_line() -> None:
+    view = made.instrument(feed=made.feed(gaps=2, refused=1))
+    words = line_text(status_line(scene(made.normal(instruments=(view,))), 160))
+    assert "gaps 2" in words
+    assert "refused 1" in words
+    assert "resyncs" not in words
+
+
+def test_a_dear_frame_is_a_warning() -> None:
+    line = status_line(scene(made.normal(), cost_ms=80.0), 100)
+    assert any(span.role == "warn" and "80 ms" in span.text for span in line)
+
+
+def test_the_essentials_hold_forecast_agent_pnl_and_exit() -> None:
+    shown = text(present_essentials, scene(made.normal()), 44, 9)
+    for words in ("P(up) 1 s", "P(up) 5 s", "▲ long 61 %", "+12.90 USD", "cancel 1 order"):
+        assert words in shown
+
+
+# --- sizes and hostile text ----------------------------------------------------------------------
+
+EVIL = "\x1b[31m[red]\u202e宽字\u200b🙂\n"
+
+
+def hostile() -> Snapshot:
+    """Return the normal desk with hostile text in every free text field."""
+    view = made.instrument(name=EVIL, waiting_for=EVIL * 9, agent=None, agent_note=EVIL * 9,
+                           volatility_bucket=EVIL, last_trade=EVIL, spread=EVIL)  # fmt: skip
+    return made.normal(
+        venue=EVIL, source=EVIL, mode=EVIL, account=EVIL, finished="",
+        instruments=(view,),
+        proposals=(made.proposal(instrument=EVIL, rationale=EVIL * 30, notional=EVIL),),
+        positions=(made.position(instrument=EVIL, qty=EVIL, average_price=EVIL, mark=EVIL),),
+        orders=(made.order(instrument=EVIL, qty=EVIL, limit=EVIL, status=EVIL),),
+        fills=(made.fill(1, time=EVIL, price=EVIL, rationale=EVIL * 30, realized=EVIL),),
+        risk=msgspec.structs.replace(made.RISK, blocked=EVIL, last_denial=EVIL),
+        pnl=msgspec.structs.replace(made.PNL, currency=EVIL, total=EVIL, fees=EVIL),
+        notices=(msgspec.structs.replace(made.NOTICES[0], text=EVIL, time=EVIL, severity=EVIL),),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("present", ALL)
+@pytest.mark.parametrize("size", [(20, 3), (36, 8), (63, 17), (120, 40)])
+@pytest.mark.parametrize("snapshot", [made.normal(), made.empty(), hostile()])
+def test_every_panel_fits_its_pane_whatever_the_text(
+    present: Present, size: tuple[int, int], snapshot: Snapshot
+) -> None:
+    shown = scene(snapshot)
+    lines = compose_panel(present(shown, *size), *size, focused=True)
+    assert len(lines) == size[1]
+    for line in lines:
+        words = line_text(line)
+        assert "\x1b" not in words
+        assert "\u202e" not in words
+
+
+@pytest.mark.parametrize("width", [1, 20, 80, 120, 200])
+@pytest.mark.parametrize("snapshot", [None, made.normal(), made.empty(), made.halted(), hostile()])
+def test_chrome_lines_are_exactly_as_wide_as_the_screen(width: int, snapshot: Snapshot | None) -> None:
+    from tui.present.line import cut, line_width
+
+    for present in (header_line, instruments_line, banner_line, status_line):
+        assert line_width(cut(present(scene(snapshot), width), width)) == width
