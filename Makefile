@@ -14,6 +14,7 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 TESTS ?= tests
+BENCH ?= blend ledger sim
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -48,8 +49,8 @@ lint: $(VENV)/.everything ## Check format, lint, types, imports and spelling
 	@$(SAY) "Spelling"
 	@$(BIN)/codespell
 
-bench: $(VENV)/.everything ## Run the benchmarks
-	@$(PY) -m bench $(ARGS)
+bench: $(VENV)/.everything ## Run benchmarks: make bench BENCH=feed ARGS=CAPTURE
+	@for name in $(BENCH); do $(SAY) "bench/bench_$$name.py"; $(PY) bench/bench_$$name.py $(ARGS); done
 
 warm: $(VENV)/.base ## Compile the kernels (once; later calls find them cached)
 	@$(BIN)/tapewright warm

@@ -63,7 +63,7 @@ class Threshold:
     def act(self, observations: np.ndarray) -> np.ndarray:
         score = observations @ self.weights
         held = np.rint(observations[:, POSITION]).astype(np.int64)
-        action = held + 1
+        action: np.ndarray = held + 1
         action[(held > 0) & (score < self.leave)] = FLAT
         action[(held < 0) & (score > -self.leave)] = FLAT
         action[score > self.enter] = LONG

@@ -1,8 +1,8 @@
 """The simulated markets as a Stable-Baselines3 environment, natively vectorised.
 
 Observation float32[N_OBSERVATION], actions 0 short cap, 1 flat, 2 long cap, reward the step's
-gain in bps of the cap less a charge for risk. An episode ends by truncation, never by termination: the market goes on,
-only our look at it stops.
+gain in bps of the cap less a charge for risk. An episode ends by truncation, never by
+termination: the market goes on, only our look at it stops.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.evaluate import TRAINING_SEEDS_FROM
 from agents.kernels import HIGH, LOW, PHASE_NS
 from agents.markets import NS_PER_S, Markets, Rules
+from agents.seeds import TRAINING_SEEDS_FROM
 from core.kernels.features import FEATURE_NAMES
 
-EPISODE_STEPS = 1_200
+EPISODE_STEPS = 60
+"""Short, so that the policy learns from every position and not only from those it likes."""
+EPISODES_A_MARKET = 20
+"""Starting a market costs as much as a hundred decisions; short episodes share one."""
+START_POSITIONS = np.array([-1, 0, 0, 1], np.int64)
+"""Drawn from for each episode in a market that goes on."""
 _VOLATILITY = FEATURE_NAMES.index("volatility_bps")
 
 
@@ -40,8 +45,7 @@ class MarketVecEnv(VecEnv):
     ) -> None:
         self.markets = Markets(n, rules)
         self.steps = steps
-        self.cost_share = 1.0
-        """Share of costs that the reward charges; below 1 only early in training."""
+        self._episodes_left = np.zeros(n, np.int64)
         self.risk_aversion = risk_aversion
         """Half of it, per bps squared of one-second risk held, comes off the reward."""
         self._random = np.random.default_rng(seed)
@@ -52,8 +56,9 @@ class MarketVecEnv(VecEnv):
     def reset(self) -> np.ndarray:
         """Start every market; first episodes are of mixed length so that ends do not coincide."""
         which = np.arange(self.num_envs, dtype=np.int64)
-        lengths = self._random.integers(1, self.steps + 1, self.num_envs)
-        self._start(which, lengths)
+        lengths = self._random.integers(1, self.steps + 1, which.size)
+        self._start(which, np.asarray(lengths, np.int64))
+        self._episodes_left[:] = self._random.integers(0, EPISODES_A_MARKET, self.num_envs)
         return self.markets.observations.copy()
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -63,9 +68,8 @@ class MarketVecEnv(VecEnv):
         """Play the actions; return observations, rewards in bps of the cap, ends, infos."""
         markets = self.markets
         markets.step(self._actions)
-        rewards = markets.gains + (1.0 - self.cost_share) * markets.costs
         risk = markets.vectors[:, _VOLATILITY] * markets.positions
-        rewards -= 0.5 * self.risk_aversion * risk * risk
+        rewards = markets.gains - 0.5 * self.risk_aversion * risk * risk
         is_over = markets.is_over.copy()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         which = np.flatnonzero(is_over)
@@ -75,8 +79,18 @@ class MarketVecEnv(VecEnv):
                     "terminal_observation": markets.observations[i].copy(),
                     "TimeLimit.truncated": True,
                 }
-            self._start(which, np.full(which.size, self.steps, np.int64))
+            self._begin_next(which)
         return markets.observations.copy(), rewards.astype(np.float32), is_over, infos
+
+    def _begin_next(self, which: np.ndarray) -> None:
+        spent = self._episodes_left[which] == 0
+        afresh, onward = which[spent], which[~spent]
+        if afresh.size:
+            self._start(afresh, np.full(afresh.size, self.steps, np.int64))
+            self._episodes_left[afresh] = EPISODES_A_MARKET - 1
+        positions = self._random.choice(START_POSITIONS, onward.size)
+        self.markets.hand_over(onward, positions, self.steps)
+        self._episodes_left[onward] -= 1
 
     def _start(self, which: np.ndarray, lengths: np.ndarray) -> None:
         seeds = self._random.integers(TRAINING_SEEDS_FROM, 2**40, which.size)

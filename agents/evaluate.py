@@ -15,13 +15,8 @@ from agents.baselines import FLAT, Rule
 from agents.card import Score
 from agents.markets import NS_PER_S, Markets, Rules
 from agents.policy import Weights, probabilities
+from agents.seeds import TEST_SEEDS
 
-VALIDATION_SEEDS = range(1_000_000, 1_000_256)
-"""Market seeds on which seeds and thresholds are chosen."""
-TEST_SEEDS = range(2_000_000, 2_000_256)
-"""Market seeds on which the chosen one is reported, and nothing is chosen."""
-TRAINING_SEEDS_FROM = 10_000_000
-"""Training draws its market seeds from here upwards."""
 LEAN_HORIZON = 5
 """Decisions ahead over which the lean is compared with what the mid did."""
 EVALUATION_STEPS = 1_800
@@ -45,7 +40,8 @@ class Agent:
         self._entropy_sum += float(-(chances * logs).sum() / np.log(3.0))
         self._n_decisions += len(observations)
         self.lean = chances[:, 2] - chances[:, 0]
-        return chances.argmax(axis=1).astype(np.int64)
+        action: np.ndarray = chances.argmax(axis=1).astype(np.int64)
+        return action
 
     @property
     def entropy(self) -> float:

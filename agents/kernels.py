@@ -15,13 +15,13 @@ from core.kernels import jit, market
 from core.kernels import policy as network
 from core.kernels.features import N_FEATURES
 
-N_OBSERVATION = 15
+N_OBSERVATION = 16
 SPREAD_BPS_FLOOR = 1e-3
 VOLATILITY_BPS_FLOOR = 1e-2
 
 # Bounds of the observation, in the order of agents.observe.OBSERVATION.
-LOW = np.array([0, -1, -1, -1, -1, -1, -1, -1, -2, -2, -1, -1, -1, -1, -1], np.float64)
-HIGH = np.array([1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1], np.float64)
+LOW = np.array([0, -1, -1, -1, -1, -1, -1, -1, -2, -2, -1, -1, -1, -1, -1, 0], np.float64)
+HIGH = np.array([1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1], np.float64)
 
 
 @jit
@@ -53,6 +53,7 @@ def observe(features, position_fraction, out):
         raw[12] = math.log2(volatility) / 4.0
         raw[13] = math.log2(spread / volatility) / 4.0
     raw[14] = position_fraction
+    raw[15] = abs(position_fraction)
     for i in range(N_OBSERVATION):
         out[i] = min(HIGH[i], max(LOW[i], raw[i]))
     return True
@@ -82,7 +83,7 @@ POSITION_LOTS, CASH, TURNOVER_LOTS, PHASE_NS, STEPS, STEPS_MAX, N_FILLS, ACCOUNT
 # money: float64[n, MONEY_SIZE], in ticks x lots
 FEES, EQUITY, START_MID, STEP_COST, MONEY_SIZE = range(5)
 MAX_FILLS = 32
-# rules: float64[RULES_SIZE]
+# Market rules, float64[RULES_SIZE]
 CAP_LOTS, FEE_BPS, LATENCY_NS, CADENCE_NS, LIMIT_AWAY_TICKS, WARM_UP_NS, RULES_SIZE = range(7)
 
 
@@ -154,9 +155,7 @@ def start_market(
     _book_now(ints, queues, event, 0)
     _feed_book(event, clock, values, account[PHASE_NS])
     until_ns = int(rules[WARM_UP_NS])
-    _run_to(
-        ints, reals, rng, queues, params, event, clock, values, account[PHASE_NS], until_ns
-    )
+    _run_to(ints, reals, rng, queues, params, event, clock, values, account[PHASE_NS], until_ns)
     money[START_MID] = 0.5 * (ints[market.BID] + ints[market.ASK])
 
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from agents import kernels
-from agents.observe import N_OBSERVATION
+from agents.observe import EXPOSURE, N_OBSERVATION, POSITION
 from core.kernels import features as features_kernel
 from core.kernels import market as market_kernel
 from core.kernels.rng import RNG_SIZE
@@ -102,6 +102,23 @@ class Markets:
             self.vectors,
             self.observations,
         )
+
+    def hand_over(self, which: np.ndarray, positions: np.ndarray, steps: int) -> None:
+        """Begin the next episode of ``steps`` decisions in markets that go on, for training.
+
+        positions: int64[k] of -1, 0, 1 caps, taken over at the mid without cost.
+        """
+        lots = positions * self.rules.cap_lots
+        self.account[which, kernels.STEPS_MAX] = self.account[which, kernels.STEPS] + steps
+        self.account[which, kernels.POSITION_LOTS] = lots
+        self.account[which, kernels.CASH] = 0
+        self.account[which, kernels.TURNOVER_LOTS] = 0
+        mids = self.mids[which]
+        self.money[which] = 0.0
+        self.money[which, kernels.START_MID] = mids
+        self.money[which, kernels.EQUITY] = lots * mids
+        self.observations[which, POSITION] = positions
+        self.observations[which, EXPOSURE] = np.abs(positions)
 
     def step(self, actions: np.ndarray) -> None:
         """Play one decision in each market: actions int64[n] of 0 short, 1 flat, 2 long."""

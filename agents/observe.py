@@ -47,6 +47,7 @@ _FORMULAS = (
         "log2(max(spread_bps, 0.001) / max(volatility_bps, 0.01)) / 4; 0 while volatility_bps is 0",
     ),
     ("position", "position / cap"),
+    ("exposure", "abs(position) / cap"),
 )
 
 OBSERVATION = tuple(
@@ -56,6 +57,7 @@ OBSERVATION = tuple(
 N_OBSERVATION = len(OBSERVATION)
 OBSERVATION_NAMES = tuple(row.name for row in OBSERVATION)
 POSITION = OBSERVATION_NAMES.index("position")
+EXPOSURE = OBSERVATION_NAMES.index("exposure")
 
 ACTION_NAMES = ("short cap", "flat", "long cap")
 """Action k asks for a position of (k - 1) times the cap."""
@@ -89,5 +91,6 @@ def check_features(features: np.ndarray) -> None:
     """Refuse what is not float64[N_FEATURES] with ``ValueError``."""
     if features.shape != (N_FEATURES,) or features.dtype != np.float64:
         raise ValueError(
-            f"features were {features.dtype}{list(features.shape)}, allowed is float64[{N_FEATURES}]"
+            f"features were {features.dtype}{list(features.shape)}, "
+            f"allowed is float64[{N_FEATURES}]"
         )

@@ -94,12 +94,12 @@ def read_card(folder: Path) -> ModelCard:
 
 def list_models(models_dir: Path | None = None) -> list[Entry]:
     """Return every model shipped and in ``models_dir`` by id, the unusable ones too."""
-    entries = []
+    entries: list[Entry] = []
     for root, is_shipped in ((SHIPPED, True), (models_dir, False)):
         if root is None or not root.is_dir():
             continue
-        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-            entries.append(_entry(folder, is_shipped=is_shipped))
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+        entries += [_entry(folder, is_shipped=is_shipped) for folder in folders]
     return entries
 
 

@@ -24,20 +24,12 @@ from agents.baselines import (
     sign_of_imbalance,
 )
 from agents.card import Score
-from agents.evaluate import (
-    EVALUATION_STEPS,
-    TEST_SEEDS,
-    TRAINING_SEEDS_FROM,
-    VALIDATION_SEEDS,
-    evaluate,
-    start_evaluation,
-)
+from agents.evaluate import EVALUATION_STEPS, evaluate, start_evaluation
 from agents.markets import Rules
-from agents.observe import POSITION
+from agents.observe import EXPOSURE, POSITION
+from agents.seeds import FIT_SEEDS, TEST_SEEDS, VALIDATION_SEEDS
 from core.kernels.market import ASK, BID
 
-FIT_SEEDS = range(TRAINING_SEEDS_FROM - 256, TRAINING_SEEDS_FROM)
-"""Markets on which the linear forecast is fitted; in no other set."""
 HORIZONS = (5, 20, 60)
 FEATURE_ENTERS = (0.3, 0.5, 0.7, 0.9, 0.97)
 LINEAR_ENTERS_BPS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.4)
@@ -75,6 +67,7 @@ def screen(rule: Rule, recording: Recording, fee_bps: float) -> float:
     for step in range(last):
         seen = recording.observations[step].copy()
         seen[:, POSITION] = held
+        seen[:, EXPOSURE] = np.abs(held)
         wanted = rule.act(seen) - 1.0
         mids = recording.mids[step]
         cost_bps = 1e4 * recording.half_spreads[step] / mids + fee_bps

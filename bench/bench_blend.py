@@ -159,7 +159,7 @@ def report(blend: Blend, x: np.ndarray) -> None:
         f"dropped {blend.n_dropped}"
     )
     weights = blend.weights[:-1].tolist()
-    strongest = sorted(zip(SIGNAL_NAMES, weights, strict=True), key=lambda pair: -abs(pair[1]))[:6]
+    strongest = sorted(zip(SIGNAL_NAMES, weights, strict=True), key=lambda one: -abs(one[1]))[:6]
     print("     " + ", ".join(f"{signal} {weight:+.3f}" for signal, weight in strongest))
 
 

@@ -32,7 +32,10 @@ State = Annotated[
 ]
 AgentId = Annotated[str, typer.Argument(metavar="ID", help="As `tapewright agents list` names it.")]
 
-_HEADER = f"{'policy':38} {'bps/hour':>9}  {'95 % interval':>20} {'turnover/h':>11} {'flat':>6} {'entropy':>8}"
+_HEADER = (
+    f"{'policy':38} {'bps/hour':>9}  {'95 % interval':>20} {'turnover/h':>11} {'flat':>6} "
+    f"{'entropy':>8}"
+)
 
 
 class Algo(StrEnum):
@@ -75,7 +78,7 @@ def show(agent_id: AgentId, *, state: State = None) -> None:
 def evaluate_agent(
     agent_id: AgentId,
     *,
-    markets: Annotated[int, typer.Option(min=2, max=256, help="Test markets to play.")] = 64,
+    markets: Annotated[int, typer.Option(min=2, max=128, help="Test markets to play.")] = 64,
     minutes: Annotated[int, typer.Option(min=1, max=240, help="Length of each market.")] = 30,
     state: State = None,
 ) -> None:
@@ -84,8 +87,9 @@ def evaluate_agent(
     Example: tapewright agents evaluate ppo-sim --markets 64
     """
     from agents.baselines import Flat, Random, sign_of_imbalance
-    from agents.evaluate import TEST_SEEDS, Agent, evaluate
+    from agents.evaluate import Agent, evaluate
     from agents.registry import open_policy
+    from agents.seeds import TEST_SEEDS
 
     policy = open_policy(agent_id, _models_dir(state))
     tell(f"{markets} unseen markets of {minutes} minutes each; gains in bps of the cap")

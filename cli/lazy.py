@@ -6,8 +6,9 @@ one line of help of each lazy command, and nothing else, until it is called.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import typer
@@ -64,12 +65,23 @@ class LazyGroup(TyperGroup):
             formatter.write_dl(rows)
 
     @override
+    def make_context(self, *args: Any, **named: Any) -> Any:
+        with _readers_may_go():
+            return super().make_context(*args, **named)
+
+    @override
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _readers_may_go():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            # Typer would exit with 1 for a reader that has seen enough.
-            raise ReaderGone from error
+
+
+@contextlib.contextmanager
+def _readers_may_go() -> Iterator[None]:
+    """Typer would exit with 1 for a reader that has seen enough; let it be told apart."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
 
 
 def _short_help(command: Any) -> str:

@@ -53,8 +53,8 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def ok_text(self) -> str:
         return (
-            f"ok seq {self.head.seq} hash {self.head.hash.hex()}: {self.runs} runs, "
-            f"{self.fills} fills; form, chain, witness, tables and sums hold"
+            f"ok seq {self.head.seq} hash {self.head.hash.hex()} runs {self.runs} fills "
+            f"{self.fills}: form, chain, witness, tables and sums hold"
         )
 
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
-from textual.types import CSSPathType
 from textual.screen import Screen
+from textual.types import CSSPathType
 from typing_extensions import override
 
 from core.clock import Clock, SystemClock
@@ -40,7 +40,7 @@ from tui.state import DeskState
 class TapewrightApp(App[int]):
     """The trader's screen; returns an exit code."""
 
-    CSS_PATH: ClassVar[CSSPathType | None] = "styles.tcss"
+    CSS_PATH: ClassVar[CSSPathType | None] = Path(__file__).with_name("styles.tcss")
     TITLE: str | None = "tapewright"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("everywhere")]
 
@@ -63,6 +63,7 @@ class TapewrightApp(App[int]):
         self._pacer = FramePacer(settings.hz, stopwatch)
         self._wanted = asyncio.Event()
         self._drawn: object = None
+        self._is_leaving = False
         self.ascii_only = settings.glyphs == "ascii"
         self.state = DeskState(clock.now_ns(), settings.hz, min_labels)
         self.desk = DeskScreen(styles(settings.palette), ascii_only=self.ascii_only)
@@ -79,6 +80,10 @@ class TapewrightApp(App[int]):
         self.run_worker(self._pull_forever(), group="pull")
         self.set_interval(1 / self._settings.hz, self._tick)
         self._wanted.set()
+
+    async def on_unmount(self) -> None:
+        """Let go of the engine."""
+        await self._source.close()
 
     def _tick(self) -> None:
         if not self._pacer.tick():
@@ -246,6 +251,9 @@ class TapewrightApp(App[int]):
         """Leave; the owner of the engine stops it, and asks first when something is open."""
         if isinstance(self.screen, LeaveScreen):
             return
+        if self._is_leaving:
+            self.exit(1)  # asked twice: the engine does not answer, the trader wants out
+            return
         if not self._owns_engine:
             self.exit(0)
             return
@@ -257,6 +265,7 @@ class TapewrightApp(App[int]):
 
     def _stop_and_leave(self, agreed: bool | None) -> None:
         if agreed:
+            self._is_leaving = True
             self.run_worker(self._stop(), group="commands", name="stop")
 
     async def _stop(self) -> None:

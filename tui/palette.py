@@ -56,6 +56,7 @@ def styles(name: PaletteName) -> dict[Role, Style]:
         "alarm": Style(color=_STRONG, bgcolor="#b3201c", bold=True),
         "stale": Style(color="#6b7683"),
         "selected": Style(color=_STRONG, bgcolor="#24313f", bold=True),
+        "band": Style(color=_STRONG, bgcolor="#1c2733", bold=True),
         "key": Style(color=_STRONG, bgcolor="#2b3a4a", bold=True),
         "sim": Style(color="#e6f1ff", bgcolor="#2a4d7c", bold=True),
         "paper": Style(color="#10210f", bgcolor="#8fce6a", bold=True),

@@ -246,6 +246,8 @@ def _read_meta(line: bytes, path: Path) -> CaptureMeta:
     if missing or not meta.symbols:
         what = f"no instrument for {missing[0][:40]!r}" if missing else "no symbols"
         raise CaptureError(f"{where}: there was {what}")
+    if len(set(meta.symbols)) < len(meta.symbols):
+        raise CaptureError(f"{where}: a symbol was named twice")
     try:
         instruments = [_instrument(meta.venue, s, meta.instruments[s]) for s in meta.symbols]
     except ValueRefused as error:

@@ -12,7 +12,7 @@ from core.errors import ValueRefused
 
 _QUOTES = (
     "FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "DAI", "BTC", "ETH", "BNB",
-    "USD", "EUR", "GBP", "TRY", "BRL", "JPY", "AUD", "MXN", "PLN", "ZAR", "IDR", "UAH",
+    "USD", "EUR", "GBP", "TRY", "BRL", "JPY", "AUD", "MXN", "PLN", "IDR", "UAH",
 )  # fmt: skip
 """Quote currencies that Binance writes without a separator, longer ones first."""
 

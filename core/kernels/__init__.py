@@ -26,6 +26,8 @@ def _cache_dir() -> Path:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache_dir()))
+CACHE_DIR = Path(os.environ["NUMBA_CACHE_DIR"])
+"""Where this version's compiled kernels lie."""
 
 from numba import njit  # noqa: E402 (the cache folder must be set before numba reads it)
 

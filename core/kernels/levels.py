@@ -16,6 +16,11 @@ SURPRISE = -1
 PAIRS, CHANGES, UPDATES = range(3)
 """``[["p","q"],..]``; ``[["buy"|"sell","p","q"],..]``; Coinbase Advanced ``updates``."""
 
+# grid: int64[GRID_SIZE]; the first four make text into ticks and lots
+PRICE_DECIMALS, TICK_UNITS, QTY_DECIMALS, LOT_UNITS, FLOORS, N_FLOORED, GRID_SIZE = range(7)
+"""FLOORS: 1 takes a quantity off the lot grid down to whole lots, at least one, and counts it in
+N_FLOORED; 0 leaves it to the slow reader, which refuses it."""
+
 _MAX_DIGITS = 18
 _QUOTE, _COMMA, _POINT, _ZERO, _OPEN, _CLOSE, _UNBRACE = 34, 44, 46, 48, 91, 93, 125
 _BACKSLASH, _SPACE, _TILDE = 92, 32, 126
@@ -28,7 +33,7 @@ _BEFORE_QTY = b'","new_quantity":"'
 
 @jit
 def _matches(text, at, word):
-    if at + len(word) > text.shape[0]:
+    if at + len(word) > len(text):
         return False
     for i in range(len(word)):  # noqa: SIM110 (numba compiles no generator inside all())
         if text[at + i] != word[i]:
@@ -55,7 +60,7 @@ def _update_head(text, at):
         side, at = 1, at + len(_OFFER)
     else:
         return 0, SURPRISE
-    while at < text.shape[0] and text[at] != _QUOTE:
+    while at < len(text) and text[at] != _QUOTE:
         byte = text[at]
         if byte < _SPACE or byte > _TILDE or byte == _BACKSLASH:
             return 0, SURPRISE
@@ -69,11 +74,12 @@ def _update_head(text, at):
 def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal leaves at once)
     """Read one level list into ``rows`` from ``row``; return the row after, or SURPRISE.
 
-    text uint8[n]; kind PAIRS, CHANGES or UPDATES; side that of PAIRS; grid int64[4] of price
-    decimals, tick units, quantity decimals, lot units; rows int64[m, 3]: side, ticks, lots.
+    text bytes; kind PAIRS, CHANGES or UPDATES; side that of PAIRS; grid int64[GRID_SIZE], in
+    which only N_FLOORED is written, and only for a list read whole; rows int64[m, 3] of side,
+    ticks, lots.
     The number's loop stands here and not in a function: see ``core.kernels.book._set_all``.
     """
-    size = text.shape[0]
+    size = len(text)
     if size < 2 or text[0] != _OPEN or text[size - 1] != _CLOSE:
         return SURPRISE
     if size == 2:
@@ -81,6 +87,7 @@ def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal lea
     closing = _UNBRACE if kind == UPDATES else _CLOSE
     last = size - 1
     at = 1
+    floored = 0
     while True:
         if row >= rows.shape[0] or at + 2 > last:
             return SURPRISE
@@ -98,6 +105,7 @@ def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal lea
         for column in range(1, 3):
             missing = grid[2 * column - 2]
             units = grid[2 * column - 1]
+            is_off_grid = False
             value = 0
             first = at
             # The last byte is a bracket, which ends every run of digits inside the text.
@@ -124,7 +132,7 @@ def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal lea
                         value = value * 10 + digit
                         missing -= 1
                     elif digit != 0:
-                        return SURPRISE
+                        is_off_grid = True
                     at += 1
                 if at == first or at - first > _MAX_DIGITS:
                     return SURPRISE
@@ -132,9 +140,13 @@ def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal lea
                 value *= 10
                 missing -= 1
             if units != 1:
-                if value % units != 0:
-                    return SURPRISE
+                is_off_grid |= value % units != 0
                 value //= units
+            if is_off_grid:
+                if column == 1 or grid[FLOORS] == 0:
+                    return SURPRISE
+                value = max(value, 1)
+                floored += 1
             if value > MAX_STEPS or (column == 1 and value == 0):
                 return SURPRISE
             rows[row, column] = value
@@ -157,6 +169,7 @@ def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal lea
         if text[at] == _COMMA:
             at += 1
         elif at == last:
+            grid[N_FLOORED] += floored
             return row
         else:
             return SURPRISE
@@ -165,7 +178,10 @@ def parse(text, kind, side, grid, rows, row):  # noqa: PLR0911 (each refusal lea
 @jit
 def parse_depth(bids, asks, grid, rows):
     """Read both pair lists of one message into one run of rows, bids first."""
+    floored = grid[N_FLOORED]
     row = parse(bids, PAIRS, 0, grid, rows, 0)
+    if row >= 0:
+        row = parse(asks, PAIRS, 1, grid, rows, row)
     if row < 0:
-        return SURPRISE
-    return parse(asks, PAIRS, 1, grid, rows, row)
+        grid[N_FLOORED] = floored
+    return row

@@ -75,8 +75,8 @@ def test_one_flipped_bit_anywhere_in_the_weights_is_refused(tmp_path: Path) -> N
         ({"observation": ["spread"]}, "observation was"),
         ({"actions": ["long", "flat", "short"]}, "actions"),
         ({"network": {"inputs": 3, "hidden": 8}}, "inputs"),
-        ({"network": {"inputs": 15, "hidden": 8, "activation": "relu"}}, "activation"),
-        ({"network": {"inputs": 15, "hidden": 16}}, r"w1|b1"),
+        ({"network": {"inputs": 16, "hidden": 8, "activation": "relu"}}, "activation"),
+        ({"network": {"inputs": 16, "hidden": 16}}, r"w1|b1"),
         ({"surprise": 1}, "surprise"),
         ({"seed": 99}, "seed 99"),
         ({"id": "../x"}, "card.json"),
@@ -93,9 +93,7 @@ def test_a_card_that_does_not_fit_is_refused(
 
 def test_weights_of_wrong_shape_type_or_value_are_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path)
-    good = dict(
-        zip(made.weights().__struct_fields__, made.weights().arrays, strict=True)
-    )
+    good = dict(zip(made.weights().__struct_fields__, made.weights().arrays, strict=True))
     nan = made.weights().w2.copy()
     nan[0, 0] = np.nan
     for bad, said in (
@@ -163,9 +161,7 @@ def test_a_users_model_opens_by_its_id(tmp_path: Path) -> None:
     assert open_policy("mine", tmp_path).agent_id == "mine"
 
 
-def test_a_shipped_id_cannot_be_taken_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shipped_id_cannot_be_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = tmp_path / "shipped"
     monkeypatch.setattr(registry, "SHIPPED", shipped)
     saved(shipped, "house")

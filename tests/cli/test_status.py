@@ -28,7 +28,8 @@ def test_status_shows_what_the_engine_holds(
         "SIM  sim  sim  mode confirm  run r-1  up 60 s",
         "latch     open",
         "SIM-USD  live  bid 99.99  ask 100.01  age 40 ms  gaps 3",
-        "NEW-USD  connecting (first connection)  bid not known  ask not known  age not known  gaps 0",
+        "NEW-USD  connecting (first connection)  bid not known  ask not known  "
+        "age not known  gaps 0",
         "position  SIM-USD  5 at 99.90  unrealized 0.50",
         "order     o-1  SIM-USD  SELL 5 at 99.97  filled 0  ACCEPTED",
         "proposal  d-1  ENTER_LONG SIM-USD 10 at 100.03  8.5 s left",

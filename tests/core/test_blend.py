@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.blend import BASE_PRIOR, LATE_NS, Blend
@@ -114,6 +114,7 @@ def test_a_signal_that_knows_the_move_is_believed(horizon_s: int) -> None:
 
 
 @pytest.mark.slow
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 79))
 def test_another_future_leaves_every_past_forecast_as_it_was(seed: int, cut: int) -> None:
     """Board and blend over two worlds that are one until ``cut``."""
@@ -142,17 +143,19 @@ def test_another_future_leaves_every_past_forecast_as_it_was(seed: int, cut: int
     assert one != other
 
 
-def test_the_score_counts_predictions_as_they_were_made() -> None:
+@pytest.mark.parametrize("horizon_s", [1, 5])
+def test_the_score_counts_predictions_as_they_were_made(horizon_s: int) -> None:
     rng = np.random.default_rng(3)
     x = normal(rng, 400, 3)
+    # odd steps: over an odd horizon there are no ties
     moves = np.where(rng.random(400) < 1.0 / (1.0 + np.exp(-x[:, 0])), 1.0, -1.0)
-    blend = make(3, skill_window=250, prior_variance=0.05)
+    blend = make(3, horizon_s, skill_window=250, prior_variance=0.5)
     p, base = walk(blend, x, moves)
     forecast = blend.forecast(x[0])
-    # the last sample has no label yet
-    up = (moves[:-1] > 0).astype(float)
-    assert forecast.n_resolved == 399
-    expected = skill_of(p[149:399], base[149:399], up[149:])
+    n = 400 - horizon_s  # the last samples have no label yet
+    up = np.array([moves[t : t + horizon_s].sum() > 0 for t in range(n)]).astype(float)
+    assert forecast.n_resolved == n
+    expected = skill_of(p[n - 250 : n], base[n - 250 : n], up[n - 250 :])
     assert forecast.skill == pytest.approx(expected, abs=1e-12)
 
 

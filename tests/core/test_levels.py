@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from core.errors import OffLotQuantity, OffTickPrice, ValueRefused
 from core.kernels import levels as kernel
-from core.levels import LevelReader, exact_row, slow_changes, slow_pairs, slow_updates
+from core.levels import LevelReader, exact_row, grid_of, slow_changes, slow_pairs, slow_updates
 from core.model.instrument import Instrument
 
 CAPTURES = Path(__file__).resolve().parents[2] / ".." / "shared" / "captures"
@@ -40,10 +40,8 @@ REFUSALS = (ValueRefused, msgspec.DecodeError, UnicodeDecodeError)
 
 def fast(one: Instrument, kind: int, raw: bytes) -> list[tuple[int, int, int]] | None:
     """Return what the kernel reads, or None where it leaves the text to the slow reader."""
-    grid = [one.price_decimals, one.tick_units, one.qty_decimals, one.lot_units]
     rows = np.full((len(raw) + 1, 3), -7, np.int64)
-    text = np.frombuffer(raw, np.uint8)
-    count = kernel.parse(text, kind, 1, np.array(grid, np.int64), rows, 0)
+    count = kernel.parse(raw, kind, 1, grid_of(one, floors=False), rows, 0)
     return None if count < 0 else [tuple(row) for row in rows[:count].tolist()]
 
 
@@ -302,11 +300,25 @@ def test_off_lot_quantity_is_taken_down_and_counted_where_the_reader_is_told_to(
     reader = LevelReader(BTC, off_lot="floor")
     raw = b'[["200000.00000000","25.42618900"],["1","0.000001"],["2","0.00000000"]]'
     assert reader.read_pairs(raw, 1).tolist() == [[1, 20000000, 2542618], [1, 100, 1], [1, 200, 0]]
-    assert reader.floored == 2
+    assert (reader.floored, reader.slow_reads) == (2, 0)
     with pytest.raises(OffTickPrice):
         reader.read_pairs(b'[["200000.001","25.42618900"]]', 1)
     with pytest.raises(ValueRefused):
         reader.read_pairs(b'[["1","-25.426189"]]', 1)
+
+
+def test_fast_and_slow_take_off_lot_quantities_down_alike_and_count_each_once() -> None:
+    raw = b'[["1.5","%s"],["2","7"]]'
+    one = instrument("0.5", "0.25")
+    for qty in (b"0.1", b"0.25", b"0.26", b"99.9999999", b"0.0000001", b"0", b"1000.125"):
+        quick, slow_one = LevelReader(one, off_lot="floor"), LevelReader(one, off_lot="floor")
+        rows = quick.read_depth(raw % qty, raw % qty).tolist()
+        spaced = raw.replace(b",", b" , ") % qty
+        # The spaced list comes second: the kernel has read the first before it gives up.
+        assert slow_one.read_depth(raw % qty, spaced).tolist() == rows
+        assert (quick.slow_reads, slow_one.slow_reads) == (0, 1)
+        is_off = Decimal(qty.decode()) % one.lot_size != 0
+        assert quick.floored == slow_one.floored == 2 * is_off
 
 
 def capture(name: str) -> Path:

@@ -10,8 +10,9 @@ from core.errors import UserError
 from core.lots import FifoBook
 from core.model.event import OrderIntended
 from core.model.order import Side
-from ledger.explain import explain, safe, slippage_bps
+from ledger.explain import explain, safe
 from ledger.reading import show
+from ledger.story import slippage_bps
 from tests.ledger import factory
 
 
@@ -27,7 +28,7 @@ def test_fill_tells_the_whole_story(state: Path) -> None:
         "mid 100.105 USD, mode confirm",
         "P(up) over 5 s was 0.5731; the base rate 0.5012; skill +1.23% over 612 outcomes",
         "Log-odds of up +0.2945",
-        "pressure     value +0.550  share +0.2100",
+        "pressure  value +0.550  share +0.2100",
         "short 12.0%, flat 30.0%, long 58.0%; entropy 0.85",
         "Edge 1.200 bps, cost 0.800 bps, net +0.400 bps",
         "approved by human:trader after 1.234 s; meanwhile the mid had moved 0.5 ticks against us",
@@ -36,6 +37,8 @@ def test_fill_tells_the_whole_story(state: Path) -> None:
         "SELL 10 SIM at 100.09 (1000.9 USD), taker, fee 0.010009 USD",
         "Slippage against the mid at the decision: 1.50 bps worse",
         "Realized 0.6199884 USD",
+        "closed 4 LONG opened at 100.02 (seq 9): 0.2719956",
+        "closed 6 LONG opened at 100.03 (seq 11): 0.3479928",
     ):
         assert part in story, part
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -17,8 +16,8 @@ from core.errors import Failed, UserError
 from core.lots import FifoBook
 from core.model.event import KillTripped
 from core.model.order import Side
-from ledger import canonical, witness
-from ledger.chain import GENESIS, Head, leaf_hash
+from ledger import canonical
+from ledger.chain import GENESIS, leaf_hash
 from ledger.envelope import unseal
 from ledger.store import DB_NAME
 from ledger.verify import verify
@@ -127,6 +126,13 @@ def _spell_otherwise(connection: sqlite3.Connection) -> None:
     )
 
 
+def _claim_other_seq(connection: sqlite3.Connection) -> None:
+    body = canonical.encode(json.loads(_body(connection, 20)) | {"seq": 99})
+    connection.execute(
+        "UPDATE events SET body = ?, hash = ? WHERE seq = 20", (body, leaf_hash(body))
+    )
+
+
 EVENT_TAMPERING: dict[str, tuple[tuple[Tamper | str, ...], str]] = {
     "body edited": ((_edit,), "seq 9: the hash is not that of the body"),
     "hash edited": (
@@ -147,6 +153,7 @@ EVENT_TAMPERING: dict[str, tuple[tuple[Tamper | str, ...], str]] = {
     "everything deleted": (("DELETE FROM events",), "seq 1: the events up to seq 20 are lost"),
     "event of an unknown schema added": ((_append_forged,), "seq 21: a field of FEED_CHANGED"),
     "last event spelled otherwise": ((_spell_otherwise,), "seq 20"),
+    "last event claims another seq": ((_claim_other_seq,), "seq 20: the body says it is seq 99"),
     "body that is text": (("UPDATE events SET body = x'7b7d' WHERE seq = 4",), "seq 4"),
     "empty body": (("UPDATE events SET body = x'' WHERE seq = 4",), "seq 4"),
 }
@@ -254,7 +261,7 @@ def test_sound_ledger_gives_one_line(state: Path) -> None:
     report = verify(state)
     assert report.findings == ()
     assert report.ok_text == (
-        f"ok seq 20 hash {report.head.hash.hex()}: 1 runs, 3 fills; "
+        f"ok seq 20 hash {report.head.hash.hex()} runs 1 fills 3: "
         "form, chain, witness, tables and sums hold"
     )
 
@@ -303,114 +310,6 @@ def test_damaged_page_is_a_finding_or_a_failure_never_ok(state: Path) -> None:
         (state / DB_NAME).write_bytes(damaged)
         with suppress(Failed):
             assert verify(state).findings, f"page {page + 1}"
-
-
-# --- the witness ----------------------------------------------------------------------------------
-
-
-def _head(state_dir: Path) -> Head:
-    found = witness.read(state_dir)
-    assert found is not None
-    return found
-
-
-def _refused(state_dir: Path) -> str:
-    """Return why opening refuses, and check that verify says the same."""
-    with pytest.raises(Failed) as refusal:
-        LedgerWriter(state_dir)
-    text = str(refusal.value).removeprefix("ledger refused: ")
-    assert text in [finding.text for finding in verify(state_dir).findings]
-    return text
-
-
-def test_edited_witness_is_found(state: Path) -> None:
-    head = _head(state)
-    witness.write(state, Head(head.seq, GENESIS))
-    assert "seq 20: this is not the event" in _refused(state)
-    witness.write(state, Head(head.seq + 1, head.hash))
-    assert "seq 21: the events up to seq 21 are lost" in _refused(state)
-    witness.write(state, Head(0, head.hash))
-    assert "seq 0: this is not the event" in _refused(state)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", "null", '{"seq":1,"hash":"zz"}', '{"seq":-1,"hash":""}']
-)
-def test_unreadable_witness_is_found(state: Path, text: str) -> None:
-    (state / witness.NAME).write_text(text, encoding="utf-8")
-    assert "witness" in _refused(state)
-
-
-def test_missing_witness_is_refused_with_the_remedy(state: Path) -> None:
-    head = _head(state)
-    (state / witness.NAME).unlink()
-    text = _refused(state)
-    assert f'write {{"seq":20,"hash":"{head.hash.hex()}"}} into it' in text
-    witness.write(state, head)
-    LedgerWriter(state).close()
-
-
-def test_older_copy_put_back_is_refused(state: Path, tmp_path: Path) -> None:
-    old = (state / DB_NAME).read_bytes()
-    factory.write_day(state, "run-2")
-    (state / DB_NAME).write_bytes(old)
-    assert "seq 21: the events up to seq 40 are lost" in _refused(state)
-
-
-def test_lost_database_is_not_begun_anew(state: Path) -> None:
-    (state / DB_NAME).unlink()
-    with pytest.raises(Failed, match=r"is missing, but ledger\.head remembers seq 20"):
-        LedgerWriter(state)
-    assert not (state / DB_NAME).exists()
-
-
-@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-def test_damaged_wal_is_noticed_though_sqlite_says_nothing(tmp_path: Path, damage: str) -> None:
-    live = tmp_path / "live"
-    ledger = LedgerWriter(live)
-    for event, ts_ns, cause in factory.day():
-        ledger.append(event, ts_ns, cause)
-        ledger.flush().result(10)
-    ledger.begin_run("run-1", 0)
-    ledger.flush().result(10)  # by now the group before has reached the witness
-    copy = tmp_path / "copy"
-    shutil.copytree(live, copy, ignore=shutil.ignore_patterns("*-shm"))
-    ledger.close()
-    wal = copy / "ledger.db-wal"
-    data = bytearray(wal.read_bytes())
-    assert len(data) > 100_000
-    if damage == "missing":
-        wal.unlink()
-        with pytest.raises(Failed):  # not even the schema had left the WAL
-            verify(copy)
-        return
-    if damage == "cut":
-        wal.write_bytes(data[: len(data) * 2 // 3])
-    else:
-        data[len(data) * 2 // 3] ^= 1
-        wal.write_bytes(data)
-    with closing(sqlite3.connect(copy / DB_NAME)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert "the events up to seq 20 are lost" in _refused(copy)
-
-
-def test_witness_that_lags_by_a_group_is_put_right(state: Path) -> None:
-    head = _head(state)
-    with closing(sqlite3.connect(state / DB_NAME)) as connection:
-        before = connection.execute("SELECT hash FROM events WHERE seq = 18").fetchone()[0]
-    witness.write(state, Head(18, before))
-    assert verify(state).findings == ()
-    LedgerWriter(state).close()
-    assert _head(state) == head
-
-
-def test_witness_that_lags_by_more_than_a_group_is_refused(tmp_path: Path) -> None:
-    ledger = LedgerWriter(tmp_path)
-    for _ in range(1025):
-        ledger.append(KillTripped("all", "human:trader", "F12"), factory.START_NS)
-    ledger.close()
-    witness.write(tmp_path, witness.EMPTY)
-    assert "more than one commit group" in _refused(tmp_path)
 
 
 # --- every byte -----------------------------------------------------------------------------------

@@ -118,7 +118,8 @@ def instrument(
         InstrumentView(
             name=name, base=name.split("-")[0], quote="USD", tick_size="0.01", feed=feed(),
             bids=bids, asks=asks, last_trade=asks[0].price, last_trade_side=1,
-            spread="0.01", mid=mid_ticks * 0.01 + 0.005, volatility_bps=1.84, volatility_bucket="normal",
+            spread="0.01", mid=mid_ticks * 0.01 + 0.005, volatility_bps=1.84,
+            volatility_bucket="normal",
             signals=SHARES, forecasts=(forecast(1, 0.541), forecast(5, 0.563)),
             agent=AGENT, agent_note="", bars=bars(240, mid_ticks * 0.01 + 0.005, phase),
             waiting_for="P(up) 52.1 % is inside the threshold of 5 %",

@@ -33,7 +33,7 @@ def test_the_last_price_has_its_tag_with_direction() -> None:
 
 def test_a_rising_bar_fills_its_body_and_draws_its_wick() -> None:
     bars = (Bar(1, 100.0, 100.0, 100.0, 100.0, 0), Bar(2, 100.0, 104.0, 99.0, 103.0, 0))
-    column = "".join(line[60 - 11] for line in draw(bars)[1:-1])
+    column = "".join(line[50] for line in draw(bars)[1:-1])
     assert "█" in column
     assert column.strip()[0] in "╷│"
 
@@ -78,7 +78,10 @@ def test_joined_bars_keep_extremes_and_sum_volume() -> None:
         Bar(10, 1.5, 3.0, 1.0, 2.0, 2.0),
         Bar(11, 2.0, 2.5, 0.1, 0.2, 4.0),
     )
-    assert list(group(bars, 5)) == [Bar(10, 1.0, 3.0, 0.5, 2.0, 3.0), Bar(15, 2.0, 2.5, 0.1, 0.2, 4.0)]
+    assert list(group(bars, 5)) == [
+        Bar(10, 1.0, 3.0, 0.5, 2.0, 3.0),
+        Bar(15, 2.0, 2.5, 0.1, 0.2, 4.0),
+    ]
 
 
 def test_times_stand_under_their_bars_in_utc() -> None:

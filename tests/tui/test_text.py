@@ -61,7 +61,7 @@ def test_ascii_glyphs_are_ascii_and_keep_the_width(text: str) -> None:
 
 def test_a_cut_is_marked() -> None:
     assert fit("abcdef", 4) == "abc…"
-    assert wrap("one two three four", 9, 1) == ["one two…"]
+    assert wrap("one two three four", 9, 1) == ["one two …"]
 
 
 def test_wrap_uses_the_whole_width_for_narrow_signs() -> None:

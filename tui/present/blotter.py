@@ -89,10 +89,10 @@ def close_lines(snapshot: Snapshot, instrument: str, width: int) -> list[Line]:
     words = close_words(snapshot, instrument)
     if not words:
         return [(Span(f" k: nothing open in {instrument or 'any instrument'}", "dim"),)]
-    first, *rest = wrap(words, width - 5, 2)
+    first, *rest = wrap(words, width - 6, 2)
     return [
-        (Span(" k ", "key"), Span(f" {first}", "warn")),
-        *((Span(f"    {text}", "warn"),) for text in rest),
+        (Span(" "), Span(" k ", "key"), Span(f" {first}", "warn")),
+        *((Span(f"     {text}", "warn"),) for text in rest),
     ]
 
 
@@ -152,6 +152,7 @@ def _fill(fill: FillView, width: int) -> Line:
         Span(f" @ {fill.price} "),
         *fee,
         Span(fit_right(signed(fill.realized), 9), money_role(fill.realized)),
+        Span(" "),
         *name,
     )
 

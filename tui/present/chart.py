@@ -43,7 +43,7 @@ def present_chart(scene: Scene, last: Axis, width: int, height: int) -> tuple[Pa
         waiting: tuple[Line, ...] = ((), (Span(" waiting for data: no bar yet", "dim"),))
         return Panel(title, waiting, doubt=doubt), last
     decimals = decimals_of(view.tick_size)
-    label = max(7, len(f"{view.bars[-1].close:.{decimals}f}") + 2)
+    label = max(8, len(f"{view.bars[-1].close:.{decimals}f}") + 3)
     columns = max(1, width - label - 1)
     step_s = step_of(len(view.bars), columns)
     bars = group(view.bars, step_s)[-columns:]
@@ -190,7 +190,7 @@ def _volume(bars: Sequence[Bar], rows: int, width: int) -> list[Line]:
     for y in range(rows):
         floor = (rows - 1 - y) * 8
         marks = "".join(blocks[min(8, max(0, height - floor))] for height in heights)
-        out.append((pad, Span(marks, "dim"), Span("│", "faint")))
+        out.append((pad, Span(marks, "faint"), Span("│", "faint")))
     out[0] = (*out[0], Span(f" {biggest:.3g}", "dim"))
     out[-1] = (*out[-1], Span(" vol", "dim"))
     return out

@@ -33,7 +33,7 @@ def present_essentials(scene: Scene, width: int, height: int) -> Panel:
     ]
     words = close_acts(snapshot, view.name)
     lines.append(
-        (Span(" k ", "key"), Span(f" {words}", "warn")) if words
+        (Span(" "), Span(" k ", "key"), Span(f" {words}", "warn")) if words
         else (Span(f" flat: nothing open in {view.name}", "dim"),)
     )  # fmt: skip
     room = height - 1 - len(lines)

@@ -231,9 +231,4 @@ def _spread_line(view: InstrumentView, width: int) -> Line:
     unit = "tick" if ticks == 1 else "ticks"
     spread = view.spread or prices.text(ticks)
     text = f" mid {prices.mid(bid.ticks, ask.ticks)} · spread {spread} · {ticks} {unit} "
-    rule = max(0, width - len(text))
-    return (
-        Span("┄" * (rule // 2), "faint"),
-        Span(text, "strong"),
-        Span("┄" * (rule - rule // 2), "faint"),
-    )
+    return (Span(text.center(width), "band"),)

@@ -17,7 +17,7 @@ Role = Literal[
     "text", "strong", "dim", "faint", "title", "focus", "accent",
     "up", "down", "up_strong", "down_strong", "up_bar", "down_bar", "up_tag", "down_tag",
     "warn", "error", "alarm", "caution", "ok", "stale", "selected", "key",
-    "sim", "paper", "live",
+    "sim", "paper", "live", "band",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 

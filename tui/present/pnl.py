@@ -65,7 +65,7 @@ def loss_line(pnl: PnlView, width: int) -> Line:
     share = loss_share(pnl)
     limit = f" of {money(pnl.daily_loss_limit)}"
     if share is None:
-        return (Span(" loss limit ", "dim"), Span("not known while a mark is missing", "warn"))
+        return (Span(" loss limit ", "dim"), Span("not known: a mark is missing", "warn"))
     role: Role = "error" if share >= 1 else "warn" if share >= 0.5 else "ok"
     words = f" {share * 100:.0f} %{limit}"
     bar = bar_right(share, max(3, width - 12 - len(words) - 1))

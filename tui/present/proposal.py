@@ -123,6 +123,6 @@ def _keys(scene: Scene) -> Line:
     if not scene.is_armed:
         return (Span(f" {_KEYS_NOTE}", "dim"),)
     return (
-        Span(" "), Span(" y ", "key"), Span(" confirm  "),
-        Span(" n ", "key"), Span(" reject  "), Span("time-out rejects", "dim"),
+        Span(" "), Span(" y ", "key"), Span(" confirm "),
+        Span(" n ", "key"), Span(" reject "), Span("time-out rejects", "dim"),
     )  # fmt: skip

@@ -74,6 +74,8 @@ class Scene(msgspec.Struct, frozen=True):
             return self.lost_reason or "no engine yet"
         if self.lost_ms is not None:
             return f"ENGINE LOST {short_time(self.lost_ms)}"
+        if self.paused:
+            return "PAUSED"
         if self.age_ms() > PICTURE_STALE_MS:
             return f"OLD {short_time(self.age_ms())}"
         return "FINISHED" if self.snapshot.finished else ""

@@ -28,7 +28,7 @@ def present_signals(scene: Scene, width: int, height: int) -> Panel:
     room = height - 1 - len(lines) - len(view.signals)
     if room >= 2:
         lines.append(())
-    if room >= 1:
+    if room >= 1 and view.signals:
         lines.append(_signal_head(width))
     lines += [signal_line(signal, width) for signal in view.signals]
     if not view.signals:
@@ -87,7 +87,7 @@ def forecast_lines(forecast: Forecast, width: int, min_labels: int | None) -> tu
 
 def _half(width: int) -> int:
     """Return the cells on each side of a signal's centre line."""
-    return max(3, (width - 13 - 1 - (15 if width >= _WIDE else 8)) // 2)
+    return max(3, (width - 13 - 1 - (16 if width >= _WIDE else 9)) // 2)
 
 
 def _signal_head(width: int) -> Line:
@@ -111,5 +111,5 @@ def signal_line(signal: SignalView, width: int) -> Line:
         Span(f" {fit(signal.name, 11)} "),
         *signed_bar(signal.value, _half(width)),
         *value,
-        Span(f" {mark}{signal.share:+6.2f}", role),
+        Span(f" {mark}{signal.share:+6.2f} ", role),
     )

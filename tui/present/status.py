@@ -41,11 +41,11 @@ def _feed(scene: Scene) -> Line:
         return (Span(" no instrument", "warn"),)
     feed = view.feed
     is_live = feed.state is FeedState.LIVE
-    age = "never" if feed.age_ms is None else short_time(feed.age_ms)
+    age = "" if feed.age_ms is None else f" {short_time(feed.age_ms)}"
     return (
         Span(" ● " if is_live else " ○ ", "ok" if is_live else "warn"),
         Span(feed.state.value, "ok" if is_live else "warn"),
-        Span(f" {age} ", "dim" if is_live else "warn"),
+        Span(f"{age} ", "dim" if is_live else "warn"),
     )
 
 

@@ -316,6 +316,32 @@ def test_ticker_that_differs_is_counted_as_failed_check():
     assert (protocol.counters.checks, protocol.counters.checks_failed) == (1, 1)
 
 
+def test_ticker_of_an_empty_side_is_no_comparison():
+    protocol = live()
+    protocol.receive(ticker(100, ["100.00", "1.0"], ["0.00000000", "0.0"]), T0)
+    assert (protocol.counters.checks, protocol.counters.refused) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["depth@100ms", "trade"])
+def test_payload_of_another_symbol_than_its_stream_is_refused(kind):
+    data = {"e": "x", "s": "ETHUSDT", "U": 101, "u": 101, "b": [["99.00", "1.0"]], "a": []}
+    data |= {"p": "100.00", "q": "1.0", "m": True, "t": 1}
+    protocol = live()
+    protocol.receive(stream(f"btcusdt@{kind}", data), T0)
+    assert protocol.counters.refused == 1
+    assert protocol.instruments[0].trades == 0
+
+
+def test_book_that_would_outgrow_its_bound_is_refused_and_resyncs(monkeypatch):
+    protocol = live()
+    monkeypatch.setattr("core.book.MAX_LEVELS", 4)
+    monkeypatch.setattr(protocol.instruments[0].book, "_room", 0)
+    protocol.receive(depth(101, 101, bids=[[f"{n}.00", "1.0"] for n in range(1, 9)]), T0)
+    assert state(protocol) is FeedState.RESYNCING
+    assert "allowed are 4" in protocol.instruments[0].reason
+    assert protocol.counters.refused == 1
+
+
 def test_tickers_ahead_of_the_book_are_bounded():
     protocol = live()
     for n in range(101, 101 + 2 * MAX_TICKERS):

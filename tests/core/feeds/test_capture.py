@@ -14,7 +14,7 @@ from core.errors import CaptureError, UnknownVenue
 from core.feeds.capture import CaptureMeta, read_capture
 from core.feeds.recorder import CaptureWriter
 from core.feeds.replaying import without_last_close
-from tests.core.feeds.wire import T0, S, instrument
+from tests.core.feeds.wire import T0, instrument
 
 META = {
     "k": "meta",
@@ -78,6 +78,26 @@ def test_line_longer_than_a_block_is_read_whole(tmp_path):
     assert len(lengths) == 11
 
 
+def test_packed_file_of_several_members_is_read_through(tmp_path):
+    first, second = text_of(), text_of()[text_of().index(b"\n") + 1 :]
+    reader = read_capture(written(tmp_path, gzip.compress(first) + gzip.compress(second)))
+    assert len(list(reader)) == 10
+    assert not reader.was_cut
+
+
+def test_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.feeds.capture.MAX_LINE_BYTES", 1_500_000)
+    path = written(tmp_path, gzip.compress(text_of() + b" " * 50_000_000))
+    with pytest.raises(CaptureError, match="a line was longer than 1500000 bytes"):
+        list(read_capture(path))
+
+
+def test_plain_file_cut_inside_its_last_line_says_so(tmp_path):
+    reader = read_capture(written(tmp_path, text_of()[:-9]))
+    assert len(list(reader)) == 4
+    assert reader.was_cut
+
+
 def test_unknown_kind_is_skipped_and_counted(tmp_path):
     reader = read_capture(written(tmp_path, text_of(lines=[{"k": "note", "ns": 1}, *LINES])))
     assert len(list(reader)) == 5
@@ -95,6 +115,7 @@ def test_unknown_kind_is_skipped_and_counted(tmp_path):
             "format was 'capture/2', allowed is 'capture/1'",
         ),
         (text_of({**META, "symbols": []}), "no symbols"),
+        (text_of({**META, "symbols": ["BTCUSDT"] * 2}), "a symbol was named twice"),
         (text_of({**META, "symbols": ["BTCUSDT", "X"]}), "no instrument for 'X'"),
         (
             text_of({**META, "instruments": {"BTCUSDT": {"price_increment": "0.01"}}}),
@@ -161,7 +182,8 @@ def test_cut_file_reads_to_its_last_whole_line(tmp_path_factory, share, packed):
 
 def test_damaged_middle_of_a_packed_file_loses_nothing_before_the_damage(tmp_path):
     path = tmp_path / "good.jsonl.gz"
-    writer = CaptureWriter(path, meta())
+    one = instrument("coinbase", "BTC-USD")
+    writer = CaptureWriter(path, CaptureMeta("coinbase", (one.name,), (one,)))
     for n in range(500):
         writer.received(T0 + n, b"{}")
     writer.flush()
@@ -177,84 +199,3 @@ def test_close_that_nothing_follows_is_held_back(tmp_path):
     reader = read_capture(written(tmp_path, text_of(lines=[*LINES, *LINES])))
     kinds = [each.kind for each in without_last_close(reader)]
     assert kinds == ["open", "send", "recv", "http", "close", "open", "send", "recv", "http"]
-
-
-# --- the writer
-
-
-def meta() -> CaptureMeta:
-    one = instrument("coinbase", "BTC-USD")
-    return CaptureMeta("coinbase", (one.name,), (one,))
-
-
-def test_what_is_written_reads_back(tmp_path):
-    path = tmp_path / "w.jsonl.gz"
-    with CaptureWriter(path, meta()) as writer:
-        writer.opened(T0, "wss://x")
-        writer.sent(T0 + 1, "sub")
-        writer.received(T0 + 2, '{"é":1}'.encode())
-        writer.fetched(T0 + 3, "https://x", b"{}")
-        writer.closed(T0 + 4, "done")
-    reader = read_capture(path)
-    assert [(r.kind, r.ns - T0, r.text, r.url, r.why) for r in reader] == [
-        ("open", 0, "", "wss://x", ""),
-        ("send", 1, "sub", "", ""),
-        ("recv", 2, '{"é":1}', "", ""),
-        ("http", 3, "{}", "https://x", ""),
-        ("close", 4, "", "", "done"),
-    ]
-    assert reader.meta == meta()
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_file_is_never_overwritten(tmp_path):
-    path = written(tmp_path, b"precious")
-    with pytest.raises(CaptureError, match="exists; a capture is never overwritten"):
-        CaptureWriter(path, meta())
-    assert path.read_bytes() == b"precious"
-
-
-def test_unfinished_file_reads_to_the_last_flush(tmp_path):
-    path = tmp_path / "killed.jsonl.gz"
-    writer = CaptureWriter(path, meta())
-    for n in range(10):
-        writer.received(T0 + n * S, b"{}")
-    at_kill = path.read_bytes()
-    writer.finish()
-    reader = read_capture(written(tmp_path, at_kill, "copy.gz"))
-    assert len(list(reader)) == 10
-    assert reader.was_cut
-
-
-def test_recording_stops_at_its_bound_and_counts_what_it_dropped(tmp_path):
-    path = tmp_path / "full.jsonl.gz"
-    with CaptureWriter(path, meta(), max_bytes=2_000) as writer:
-        for n in range(1_000):
-            writer.received(T0 + n * S, str(n * 7919).encode())
-    assert writer.dropped > 0
-    assert writer.written + writer.dropped == 1_000
-    assert "reached its bound" in writer.stopped
-    reader = read_capture(path)
-    assert len(list(reader)) == writer.written
-    assert not reader.was_cut
-
-
-def test_keys_and_signatures_are_not_recorded(tmp_path):
-    path = tmp_path / "auth.jsonl.gz"
-    with CaptureWriter(path, meta()) as writer:
-        writer.sent(T0, '{"action":"auth","key":"AKSECRET1","secret" : "TOPSECRET2"}')
-    (record,) = read_capture(path)
-    assert record.text == '{"action":"auth","key":"<SECRET>","secret" : "<SECRET>"}'
-
-
-def test_full_disk_stops_the_recording_and_not_the_caller(tmp_path):
-    writer = CaptureWriter(tmp_path / "disk.jsonl.gz", meta())
-    good = writer._file
-    with open("/dev/full", "wb") as full:  # noqa: PTH123 (a device, not a path)
-        writer._file = full.fileno()
-        writer.received(T0 + 5 * S, b"{}")
-        writer.received(T0 + 9 * S, b"{}")
-        writer._file = good
-    writer.finish()
-    assert "No space left on device" in writer.stopped
-    assert writer.dropped == 1

@@ -284,3 +284,32 @@ async def test_frozen_venue_goes_stale_and_then_gets_a_new_connection():
     ):
         await run.until(lambda: run.link.connects == 2 and run.states().count("live") == 2)
     assert FeedState.STALE in run.states()
+
+
+async def test_address_that_is_none_stops_with_a_clear_message():
+    async with StubVenue([[]]) as venue:
+        run = Run(coinbase_at(), venue)
+        run.endpoint = "https://not.a.socket"
+        with pytest.raises(Failed, match="was not a socket address"):
+            await run.go()
+
+
+async def test_body_past_its_bound_is_a_failed_request(monkeypatch):
+    monkeypatch.setattr("core.feeds.socket.MAX_BODY_BYTES", 100)
+    async with (
+        StubVenue([[]], lambda _: (200, b"x" * 101)) as venue,
+        running(Run(binance_at(venue), venue)) as run,
+    ):
+        await run.until(lambda: "longer than 100 bytes" in run.protocol.instruments[0].reason)
+    assert run.link.fetch_failures >= 1
+
+
+async def test_close_of_the_venue_is_told_with_its_code_and_safe_words():
+    async with (
+        StubVenue([[]]) as venue,
+        running(Run(coinbase_at(), venue)) as run,
+    ):
+        await run.until(lambda: FeedState.BUFFERING in run.states())
+        await venue.sockets[-1].close(1008, "slow \x1b[consumer")
+        await run.until(lambda: FeedState.CONNECTING in run.states())
+        assert run.link.last_error == "closed with code 1008 slow ?(consumer"

@@ -249,16 +249,30 @@ def test_cancels_of_others_move_a_resting_order_up_the_queue() -> None:
     ticks = market.best(0) - 3
     slot = market.post(1, ticks, 1_000)
     _, _, _, ahead = market.own(slot)
-    was, canceled = ahead, 0
+    was = ahead
     for _ in range(3_000):
+        others = market.lots_at(0, ticks) - 1_000
         event = market.step()
-        if event[kernel.E_KIND] == kernel.CANCEL and event[kernel.E_TICKS] == ticks:
-            canceled += int(event[kernel.E_LOTS])
         _, _, lots, now_ahead = market.own(slot)
         assert lots == 1_000  # nobody cancels ours
-        assert 0 <= was - now_ahead <= canceled
+        gone = 0
+        if event[kernel.E_KIND] == kernel.CANCEL and event[kernel.E_TICKS] == ticks:
+            gone = int(event[kernel.E_LOTS]) * was // others
+        assert was - now_ahead == gone
         was = now_ahead
     assert was < ahead
+
+
+def test_our_later_order_moves_up_by_all_of_an_earlier_one_taken_out() -> None:
+    market = Arrays(4)
+    ticks = market.best(0)
+    ahead = market.lots_at(0, ticks)
+    first, second = market.post(1, ticks, 300), market.post(1, ticks, 200)
+    assert market.own(second)[3] == ahead + 300
+    assert market.unpost(first) == 300
+    assert market.own(second) == (0, ticks, 200, ahead)
+    assert market.unpost(first) == 0
+    market.check()
 
 
 def test_taking_every_level_shown_brings_a_far_trader_not_an_empty_book() -> None:
@@ -323,6 +337,8 @@ def test_resting_order_that_falls_out_of_the_window_is_told_and_gone() -> None:
     assert told[0][0] == slot
     assert told[0][2] == 0
     assert market.own(slot)[2] == 0
+    # Its place in the ring belongs to the price one window higher now, and is clean.
+    assert market.lots_at(0, told[0][1] + kernel.WINDOW) in {0, 10}
 
 
 def test_price_never_falls_to_zero() -> None:
