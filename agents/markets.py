@@ -52,11 +52,6 @@ START_TICKS = 10_000
 """First price: 100.00 at a tick of 0.01, so that one tick is one bp."""
 
 
-def market_digest(params: MarketParams) -> str:
-    """Return the sha256 of what the kernel is given, in hex."""
-    return hashlib.sha256(pack(params).tobytes()).hexdigest()
-
-
 class Markets:
     """``n`` independent markets with their features and accounts.
 
@@ -162,3 +157,17 @@ class Markets:
         """Return float64[n], mids in ticks."""
         best: np.ndarray = self.ints[:, market_kernel.BID] + self.ints[:, market_kernel.ASK]
         return 0.5 * best
+
+
+def market_digest(params: MarketParams = SET_C) -> str:
+    """Return the sha256, in hex, of the parameters and of what they lead to.
+
+    One market is run for a minute and its book hashed, so that a change of the market's code
+    changes the digest as a change of a parameter does.
+    """
+    markets = Markets(1, params=params)
+    one = np.zeros(1, np.int64)
+    markets.start(one, one, one, one + 1)
+    digest = hashlib.sha256(pack(params).tobytes())
+    digest.update(markets.ints[0].tobytes() + markets.queues[0].tobytes())
+    return digest.hexdigest()

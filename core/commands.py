@@ -23,7 +23,7 @@ from core.control import (
     SetMode,
     Stop,
 )
-from core.errors import Failed, InvariantError
+from core.errors import Failed, InvariantError, LedgerDown
 from core.model import event as ev
 from core.model.decision import Verdict
 from core.picture import RunFacts, build
@@ -69,7 +69,7 @@ class Commands:
         self.session.catch_up()
         try:
             text = self._act(command)
-        except (ValueError, InvariantError, Failed) as error:
+        except (ValueError, LedgerDown, Failed) as error:
             self.engine.context.journal(
                 ev.CommandRefused(command=type(command).__name__, actor=TRADER, reason=str(error))
             )

@@ -54,7 +54,7 @@ class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BlendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    prior_variance: Annotated[float, Meta(gt=0, le=10)] = 0.005
+    prior_variance: Annotated[float, Meta(gt=0, le=10)] = 0.02
     memory_s: Annotated[int, Meta(ge=60, le=864_000)] = 7_200
     min_labels: Annotated[int, Meta(ge=10, le=100_000)] = 100
     skill_window: Annotated[int, Meta(ge=50, le=100_000)] = 600

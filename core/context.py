@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 from core.clock import iso_ns
-from core.errors import InvariantError
+from core.errors import InvariantError, LedgerDown
 from core.model.event import LedgerEvent
 from core.ports import EventSink
 from core.snapshot import Notice
@@ -26,6 +26,10 @@ class RunContext:
         self.halted = halted
         """Why no new risk may be taken; empty when it may."""
         self.halted_since_ns = 0
+        self.ledger_failure = ""
+        """Why the ledger takes nothing any more; empty while it does."""
+        self.unwritten = 0
+        """Events that a broken ledger did not take."""
         self.notices: deque[Notice] = deque(maxlen=NOTICES_KEPT)
         self._sink = sink
         self._ids = 0
@@ -41,15 +45,32 @@ class RunContext:
         self.now_ns = max(self.now_ns, now_ns)
 
     def write(self, event: LedgerEvent, cause: int | None = None) -> int:
-        """Append to the ledger as of engine time. Errors: ``InvariantError`` when it is broken."""
-        return self._sink.append(event, self.now_ns, cause)
+        """Append to the ledger as of engine time and return the sequence number.
 
-    def journal(self, event: LedgerEvent) -> None:
-        """Append what must not be stopped by a broken ledger: cancels and the kill."""
+        Errors: ``LedgerDown`` when the ledger is broken; then everything is halted.
+        """
         try:
-            self.write(event)
+            return self._sink.append(event, self.now_ns, cause)
         except InvariantError as error:
-            self.notify("error", f"ledger: {error}")
+            self.lose_ledger(str(error))
+            raise LedgerDown(str(error)) from error
+
+    def journal(self, event: LedgerEvent, cause: int | None = None) -> int:
+        """Append what a broken ledger must not stop; return 0 for what could not be written."""
+        try:
+            return self.write(event, cause)
+        except LedgerDown:
+            self.unwritten += 1
+            return 0
+
+    def lose_ledger(self, why: str) -> None:
+        """Halt: without a ledger nothing new may be traded."""
+        if self.ledger_failure:
+            return
+        self.ledger_failure = why
+        self.halted = self.halted or f"no ledger: {why}"
+        self.halted_since_ns = self.halted_since_ns or self.now_ns
+        self.notify("error", f"HALTED, the ledger cannot be written: {why}")
 
     def notify(self, severity: str, text: str) -> None:
         """Add a notice for the screen; ``info``, ``warning`` or ``error``."""

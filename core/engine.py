@@ -15,7 +15,7 @@ from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
 from core.context import RunContext
 from core.desk import Desk
-from core.errors import InvariantError
+from core.errors import LedgerDown
 from core.execution import Execution
 from core.feeds.protocol import FeedProtocol
 from core.model import event as ev
@@ -76,6 +76,7 @@ class Engine:
         self._cooldown_ns = int(setup.settings.strategy.cooldown_s * NS_PER_S)
         self._next_cadence_ns: int | None = None
         self._next_curve_ns = 0
+        self._has_latched = False
         self._cooldown_until: dict[str, int] = {}
         self._no_trade: dict[str, tuple[str, int]] = {}
 
@@ -98,6 +99,8 @@ class Engine:
         """Do what is due at ``now_ns``: expire proposals, go on closing, think."""
         self.context.move_to(now_ns)
         now_ns = self.context.now_ns
+        if self.context.ledger_failure and not self._has_latched:
+            self._latch_without_ledger()
         for pending in list(self.pending.values()):
             if pending.proposal.expires_ns <= now_ns:
                 self._answer(pending, Verdict.EXPIRED, "system", "not answered in time")
@@ -111,6 +114,14 @@ class Engine:
         if now_ns >= self._next_curve_ns:
             self._next_curve_ns = now_ns + NS_PER_S
             self.account.sample_curve()
+
+    def _latch_without_ledger(self) -> None:
+        """The ledger is gone: latch, cancel; positions stay, for closing them needs a ledger."""
+        self._has_latched = True
+        self.latch.trip(self.context.halted, "system", self.context.now_ns)
+        self.execution.cancel_orders("system", "no ledger")
+        for name in self.by_name:
+            self._withdraw(name, "no ledger")
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -130,7 +141,7 @@ class Engine:
 
     def _on_feed_state(self, desk: Desk, event: FeedStateChanged) -> None:
         name = desk.instrument.name
-        self.context.write(ev.FeedChanged(instrument=name, state=event.state, reason=event.reason))
+        self.context.journal(ev.FeedChanged(instrument=name, state=event.state, reason=event.reason))
         if not desk.is_live:
             desk.on_doubt()
             self._withdraw(name, f"feed {event.state.value}: {event.reason}")
@@ -148,7 +159,10 @@ class Engine:
         hold = self._stand_aside(desk)
         if hold is None:
             seen = consider(self._sight(desk), self.settings.strategy)
-            hold = seen if isinstance(seen, Hold) else self._propose(desk, seen)
+            try:
+                hold = seen if isinstance(seen, Hold) else self._propose(desk, seen)
+            except LedgerDown as error:
+                hold = Hold("ledger", f"no ledger: {error}")
         if hold is None:
             self.holds.pop(desk.instrument.name, None)
         else:
@@ -210,7 +224,7 @@ class Engine:
         if not hold.is_wanted or forecast is None or (hold.code == code and not is_old):
             return
         self._no_trade[name] = (hold.code, self.context.now_ns)
-        self.context.write(
+        self.context.journal(
             ev.NotDecided(
                 instrument=name,
                 reason=f"{hold.code}: {hold.text}",
@@ -283,9 +297,10 @@ class Engine:
             drift_ticks=self.drift_ticks(proposal),
             note=note,
         )
-        seq = self.context.write(answered, pending.seq)
         if verdict is not Verdict.APPROVED:
+            self.context.journal(answered, pending.seq)
             return f"{proposal.decision_id} {verdict.value}" + (f": {note}" if note else "")
+        seq = self.context.write(answered, pending.seq)
         order = self.execution.order(
             proposal.instrument, proposal.side, proposal.qty_lots, proposal.limit_ticks,
             reduces=proposal.action is Action.EXIT,
@@ -297,17 +312,16 @@ class Engine:
 
     def _withdraw(self, name: str, why: str) -> None:
         pending = self.pending.get(name)
-        if pending is None:
-            return
-        try:
+        if pending is not None:
             self._answer(pending, Verdict.WITHDRAWN, "system", why)
-        except InvariantError as error:  # a broken ledger must not keep a proposal alive
-            self.context.notify("error", f"ledger: {error}")
 
     # --- the trader's words ---------------------------------------------------------------------
 
     def answer(self, decision_id: str, verdict: Verdict, actor: str, note: str = "") -> str:
-        """Answer a waiting proposal. Errors: ``ValueError`` if it does not wait any more."""
+        """Answer a waiting proposal.
+
+        Errors: ``ValueError`` if it does not wait any more; ``LedgerDown``.
+        """
         for pending in self.pending.values():
             if pending.proposal.decision_id == decision_id:
                 return self._answer(pending, verdict, actor, note)
@@ -358,6 +372,8 @@ class Engine:
 
     def rearm(self, actor: str, reason: str) -> str:
         """Open the gate again. Errors: ``ValueError`` saying what stands against it."""
+        if self.context.ledger_failure:
+            raise ValueError("the ledger is down; restart the engine")
         if not reason.strip():
             raise ValueError("re-arming needs a reason")
         if not self.context.halted:
@@ -375,5 +391,5 @@ class Engine:
         for name in list(self.pending):
             self._withdraw(name, f"mode changed to {mode.value}")
         self.mode = mode
-        self.context.write(ev.ModeChanged(mode=mode, actor=actor))
+        self.context.journal(ev.ModeChanged(mode=mode, actor=actor))
         return f"mode is {mode.value}"

@@ -6,6 +6,8 @@ TapewrightError
 │   ├── ConfigError         several findings, each naming file, key, found, allowed
 │   ├── CaptureError        a capture file that cannot be read, naming file and line
 │   └── UnknownVenue
+├── LedgerDown              the world's: nothing can be written, so nothing new may be traded
+├── Failed                  the command ran and found something wrong; exit code 1
 ├── TryAgain                exit code 3: another engine runs here, a socket is not there yet
 └── ValueRefused            text that is not exactly a value
     ├── OffTickPrice
@@ -41,6 +43,10 @@ class CaptureError(UserError):
 
 class UnknownVenue(UserError):
     """A venue name that this program does not know."""
+
+
+class LedgerDown(TapewrightError):
+    """The ledger takes no more events; cancels and the kill go on without it."""
 
 
 class TryAgain(TapewrightError):

@@ -5,6 +5,7 @@ Every order of every kind leaves through ``send``: gate, verdict written, intent
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ from core.clock import NS_PER_MS
 from core.config import RiskSettings
 from core.context import RunContext
 from core.desk import Desk
+from core.errors import LedgerDown
 from core.model import event as ev
 from core.model.instrument import plain
 from core.model.order import Fill, Order, OrderReport, OrderStatus, Side, TimeInForce
@@ -100,7 +102,10 @@ class Execution:
         return check(order, view, self.limits)
 
     def send(self, order: Order, decision_id: str, cause: int | None) -> str:
-        """Pass the gate, write the intent, queue the order; return what happened in words."""
+        """Pass the gate, write the intent, queue the order; return what happened in words.
+
+        Errors: ``LedgerDown``: no ledger, no order.
+        """
         order = msgspec.structs.replace(
             order, client_order_id=self.context.new_id("o"), decision_id=decision_id
         )
@@ -169,7 +174,7 @@ class Execution:
         if fill is not None:
             self._on_fill(state, fill)
         if state.status is not was:
-            self.context.write(self._change_of(state), state.intent_seq)
+            self.context.journal(self._change_of(state), state.intent_seq)
         dead = state.status in {OrderStatus.REJECTED, OrderStatus.EXPIRED}
         if dead and not state.filled_lots:
             self.context.notify(
@@ -200,7 +205,7 @@ class Execution:
             position_lots=self.account.position(order.instrument),
             rationale=rationale,
         )
-        seq = self.context.write(event, state.intent_seq)
+        seq = self.context.journal(event, state.intent_seq)
         self.fills.appendleft(FilledRow(seq, fill, realized, rationale))
 
     def remember(self, decision_id: str, rationale: str) -> None:
@@ -231,7 +236,7 @@ class Execution:
             return
         closing.due_ns = now_ns + CLOSE_RETRY_NS
         desk = self.desks[name]
-        if not desk.is_live:
+        if not desk.is_live or self.context.ledger_failure:
             return
         closing.tries += 1
         if closing.tries > CLOSE_TRIES_MAX:
@@ -244,4 +249,5 @@ class Execution:
         limit = limit_for(book.bids(1), book.asks(1), side, self.limits.price_collar_bps / 2)
         decision_id = self.context.new_id("c")
         self.remember(decision_id, f"Closed by {closing.actor}: {closing.why}.")
-        self.send(self.order(name, side, abs(lots), limit, reduces=True), decision_id, None)
+        with contextlib.suppress(LedgerDown):  # the context has told the trader
+            self.send(self.order(name, side, abs(lots), limit, reduces=True), decision_id, None)

@@ -37,7 +37,7 @@ def fill_row(
         flags |= FLAG_NOT_LIVE
     best = bid_lots + ask_lots
     depth = depth_bid + depth_ask
-    values = features.values
+    value = features.values.item
     row[()] = (
         ts_event_ns,
         ts_recv_ns,
@@ -52,8 +52,8 @@ def fill_row(
         (bid * ask_lots + ask * bid_lots) / best if bid and ask else 0.0,
         (bid_lots - ask_lots) / best if best else 0.0,
         (depth_bid - depth_ask) / depth if depth else 0.0,
-        float(values[kernel.OFI_1S]) / max(float(values[kernel.DEPTH_MEAN]), 1e-9),
-        _pressure(float(values[kernel.BUY_5S]), float(values[kernel.SELL_5S])),
+        value(kernel.OFI_1S) / max(value(kernel.DEPTH_MEAN), 1e-9),
+        _pressure(value(kernel.BUY_5S), value(kernel.SELL_5S)),
         features.volatility_bps,
     )
 

@@ -203,6 +203,7 @@ class Session:
                 try:
                     await asyncio.wrap_future(self.sink.flush())
                 except (InvariantError, OSError) as error:
+                    self.engine.context.lose_ledger(str(error))
                     self.engine.execution.refuse(submit.order, f"no ledger, no order: {error}")
                     continue
                 self._submit(submit)

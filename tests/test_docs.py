@@ -81,6 +81,7 @@ def test_words_of_a_venues_name_and_inside_longer_words_are_not_banned() -> None
     )
 
 
+@pytest.mark.slow
 def test_no_name_in_the_code_is_a_banned_word() -> None:
     found = []
     for package in PACKAGES:

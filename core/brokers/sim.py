@@ -33,6 +33,10 @@ class SimBroker(DelayedBroker):
 
     @override
     def advance(self, now_ns: int) -> None:
+        due_ns = self.next_due_ns()
+        if due_ns is not None and due_ns <= now_ns:
+            # What the market did to our resting orders until then comes first.
+            self._venue.catch_up(now_ns)
         self._read_own_fills()
         super().advance(now_ns)
 
@@ -47,8 +51,7 @@ class SimBroker(DelayedBroker):
     @override
     def take_reports(self) -> list[OrderReport]:
         self._read_own_fills()
-        # A fill found after a later arrival was answered still happened before it.
-        return sorted(super().take_reports(), key=lambda report: report.ts_ns)
+        return super().take_reports()
 
     @override
     def _find_instrument(self, name: str) -> Instrument | None:

@@ -87,6 +87,10 @@ class SimVenue:
         """Return when the next event of any market comes."""
         return min(listing.market.next_ns for listing in self._listings.values())
 
+    def catch_up(self, now_ns: int) -> None:
+        """Let the markets run to ``now_ns``; the frames wait for ``run_until``."""
+        self._run(now_ns)
+
     def run_until(self, now_ns: int) -> list[Frame]:
         """Let the markets run to ``now_ns``; return (ns, frame) of all that is new, in order.
 

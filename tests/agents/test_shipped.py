@@ -11,7 +11,6 @@ from agents.markets import Rules, market_digest
 from agents.registry import SHIPPED, list_models, load_model
 from agents.seeds import TEST_SEEDS
 from core.config import PaperSettings
-from core.sim.params import SET_C
 from tests.agents import made
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "agents" / "ppo-sim.md"
@@ -25,7 +24,7 @@ def test_every_shipped_model_can_be_used() -> None:
 
 def test_it_was_trained_on_the_market_and_the_costs_in_force() -> None:
     card = load_model(SHIPPED / "ppo-sim").card
-    assert card.market["params_sha256"] == market_digest(SET_C)
+    assert card.market["market_sha256"] == market_digest()
     assert card.market["fee_bps"] == PaperSettings().sim_fee_bps
     assert card.market["latency_ms"] == PaperSettings().latency_ms
 

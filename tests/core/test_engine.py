@@ -237,6 +237,33 @@ def test_a_kill_works_while_the_ledger_is_broken() -> None:
     assert any("ledger" in notice.text for notice in bench.engine.context.notices)
 
 
+def test_a_broken_ledger_halts_latches_and_cancels_but_the_engine_goes_on() -> None:
+    bench = Bench(Mode.AUTO)
+    bench.see()
+    bench.pass_ms(250)
+    assert len(bench.broker.submitted) == 1
+    bench.sink.is_broken = True
+    bench.take(bench.feed.set_state(bench.now_ns, FeedState.RESYNCING, "gap"))
+    bench.pass_ms(250)
+    assert bench.engine.context.halted == "no ledger: disk is full"
+    assert bench.latch.reason == "no ledger: disk is full by system"
+    assert len(bench.broker.canceled) == 1
+    bench.pass_ms(60_000)
+    assert len(bench.broker.submitted) == 1
+    with pytest.raises(ValueError, match="restart"):
+        bench.engine.rearm("human:trader", "all is well")
+
+
+def test_a_fill_counts_even_when_the_ledger_cannot_take_it() -> None:
+    bench = Bench()
+    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.take()
+    bench.sink.is_broken = True
+    bench.fill_all()
+    assert bench.engine.account.position("BTCUSDT") == 1666
+    assert bench.engine.context.unwritten == 2
+
+
 def test_a_kill_that_cannot_be_latched_on_disk_says_so() -> None:
     bench = Bench()
     bench.latch.is_durable = False

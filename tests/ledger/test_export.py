@@ -77,6 +77,12 @@ def test_loss_stays_a_number_and_formula_becomes_text(tmp_path: Path) -> None:
     assert again["rationale"] == evil
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_text_that_starts_like_a_formula_is_guarded(start: str) -> None:
+    assert guard(start + "1") == f"'{start}1"
+    assert guard("1" + start) == "1" + start
+
+
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_csv_text_comes_back_and_never_starts_a_formula(text: str) -> None:
     out = io.StringIO(newline="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -57,6 +58,67 @@ def test_flushed_events_are_in_the_file_with_their_hashes(
 
 def test_flush_of_nothing_is_done_at_once(ledger: LedgerWriter) -> None:
     assert ledger.flush().done()
+
+
+def test_flush_waits_for_every_event_before_it(tmp_path: Path) -> None:
+    open_for_writing(tmp_path).close()
+    commits = threading.Semaphore(0)
+
+    class _Counted(sqlite3.Connection):
+        def execute(self, sql: str, *rest: object) -> sqlite3.Cursor:
+            if sql == "COMMIT":
+                commits.acquire(timeout=10)
+            return super().execute(sql, *rest)  # type: ignore[arg-type]
+
+    ledger = LedgerWriter(
+        tmp_path,
+        group_events=1,
+        connect=lambda path: sqlite3.connect(
+            path / DB_NAME, isolation_level=None, check_same_thread=False, factory=_Counted
+        ),
+    )
+    futures = []
+    for _ in range(3):
+        ledger.append(KILL, factory.START_NS)
+        futures.append(ledger.flush())
+    for number, future in enumerate(futures):
+        assert not any(later.done() for later in futures[number:])
+        commits.release()
+        future.result(10)
+    ledger.close()
+    assert read_head(tmp_path).seq == 3
+
+
+def test_connection_is_set_up_to_lose_nothing(tmp_path: Path) -> None:
+    wanted = {
+        "journal_mode": "wal",
+        "synchronous": 2,  # FULL
+        "wal_autocheckpoint": 0,
+        "foreign_keys": 1,
+        "trusted_schema": 0,
+        "cell_size_check": 1,
+    }
+    for _ in ("new", "opened again"):
+        with closing(open_for_writing(tmp_path)) as connection:
+            found = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted}
+        assert found == wanted
+
+
+def test_witness_is_synced_before_it_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bytes] = []
+    sync = os.fsync
+
+    def look(file: int) -> None:
+        assert witness.read(tmp_path) == witness.EMPTY
+        synced.append((tmp_path / "ledger.head.new").read_bytes())
+        sync(file)
+
+    witness.write(tmp_path, witness.EMPTY)
+    monkeypatch.setattr(witness.os, "fsync", look)
+    witness.write(tmp_path, Head(7, b"\x01" * 32))
+    assert synced == [(tmp_path / witness.NAME).read_bytes()]
 
 
 def test_events_reach_the_disk_without_a_flush(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ sys.exit(run_screen(Path(sys.argv[1]), ScreenSettings(), owns_engine=True))
 """
 F12, CTRL_Q = b"\x1b[24~", b"\x11"
 PATIENCE_S = 30
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Terminal:
@@ -78,7 +79,7 @@ async def test_keys_reach_the_engine_and_the_terminal_is_given_back(tmp_path: Pa
                 sys.executable, "-c", PROGRAM, str(tmp_path),
                 stdin=terminal.slave, stdout=terminal.slave, stderr=terminal.slave,
                 env={**os.environ, "TERM": "xterm-256color"},
-                cwd=Path(__file__).resolve().parents[2],
+                cwd=ROOT,
             )  # fmt: skip
             await terminal.until(b"LADDER SIM-USD")
             terminal.write(F12)

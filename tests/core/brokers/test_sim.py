@@ -6,7 +6,7 @@ import pytest
 
 from core.kernels.market import MAX_OWN, WINDOW
 from core.model.order import ReportKind, Side, TimeInForce
-from tests.core.brokers.rig import LATENCY_MS, NAME, Rig
+from tests.core.brokers.rig import LATENCY_MS, MS, NAME, Rig, make_order
 
 BUY, SELL = Side.BUY, Side.SELL
 GTC = TimeInForce.GTC
@@ -96,3 +96,15 @@ def test_order_dropped_by_the_market_is_reported_canceled(rig: Rig) -> None:
         rig.run_ms(LATENCY_MS)
     assert rig.kinds("o1") == [ReportKind.ACCEPTED, ReportKind.CANCELED]
     assert "too far away" in rig.of("o1")[-1].reason
+
+
+def test_what_the_market_did_before_an_arrival_is_known_and_told_first(rig: Rig) -> None:
+    rig.send("rest", BUY, 2_000, rig.book.best_bid[0], GTC)
+    rig.run_ms(LATENCY_MS)
+    rig.broker.submit(make_order("late", SELL, 10, 9_000), rig.now_ns + 60_000 * MS)
+    rig.broker.advance(rig.now_ns + 61_000 * MS)
+    reports = rig.broker.take_reports()
+    assert [report.client_order_id for report in reports][-2:] == ["late", "late"]
+    assert {report.client_order_id for report in reports[:-2]} == {"rest"}
+    assert sum(report.fill.qty_lots for report in reports[:-2] if report.fill) == 2_000
+    assert [report.ts_ns for report in reports] == sorted(report.ts_ns for report in reports)

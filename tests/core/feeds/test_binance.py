@@ -113,6 +113,14 @@ def test_gap_is_healed_by_a_snapshot_and_counted_as_one_resync():
     assert protocol.instruments[0].book.best_bid == (10_000, 700_000)
 
 
+def test_event_behind_the_gap_is_the_first_of_the_new_chain():
+    protocol = live()
+    protocol.receive(depth(105, 106, bids=[["100.00", "7.00000000"]]), T0)
+    protocol.on_http(depth_url(), snapshot(104, BIDS, ASKS), T0)
+    assert state(protocol) is FeedState.LIVE
+    assert protocol.instruments[0].book.best_bid == (10_000, 700_000)
+
+
 def test_gap_in_one_of_twenty_leaves_the_others_live():
     names = [f"A{n}USDT" for n in range(20)]
     protocol = live(*names)
@@ -275,6 +283,16 @@ def test_refresh_older_than_the_events_kept_leaves_the_book_alone():
     protocol.on_http(depth_url(), snapshot(90, [["98.00", "1.0"]], ASKS), T0)
     assert best(protocol) == ("100", "100.01")
     assert state(protocol) is FeedState.LIVE
+
+
+def test_refresh_from_before_ids_that_only_a_snapshot_covered_is_dropped():
+    protocol = binance()
+    protocol.receive(depth(90, 95), T0)
+    protocol.on_http(depth_url(), snapshot(100, BIDS, ASKS), T0)
+    protocol.receive(depth(101, 110), T0)
+    # Ids 98 to 100 are in no event: this one cannot be stitched.
+    protocol.on_http(depth_url(), snapshot(97, [["98.00", "1.0"]], ASKS), T0)
+    assert best(protocol) == ("100", "100.01")
 
 
 def test_market_that_walks_past_most_of_the_snapshot_asks_for_another():
