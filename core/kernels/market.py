@@ -5,11 +5,13 @@ five additions, each off when its parameter is zero: lognormal sizes, metaorders
 self-exciting market-order clock, a slow volatility clock over all rates, and limit orders that
 lean against recent flow. One market is ints, reals, rng and queues; a user's orders act on it.
 
-Trick: a side's queues are a ring over the price, ``ticks & (WINDOW - 1)``, reaching from the best
-price WINDOW ticks outwards, so the price may wander for ever and nothing is ever moved.
+The arrays' places are named in ``market_layout``, whose names this module hands on; the book
+itself is ``market_book``.
 Source: Cont, Stoikov, Talreja 2010 (Oper. Res. 58(3)) for the book; Lillo, Mike, Farmer 2005 for
 metaorders; ``docs/simulated-market.md`` for the measured parameters and what they do not match.
 """
+
+# ruff: noqa: F403, F405 (a layout is all its names, and callers find them as market.NAME)
 
 from __future__ import annotations
 
@@ -18,254 +20,29 @@ import math
 import numpy as np
 
 from core.kernels import jit
+from core.kernels.market_book import (
+    MASK,
+    add,
+    begin,
+    finish,
+    note_level,
+    own_cancel_ahead,
+    own_lots_at,
+    own_trade,
+    refill_far,
+    settle_best,
+    sum_side,
+)
+from core.kernels.market_layout import *
 from core.kernels.rng import exponential, normal, pareto, seed_rng, uniform
 
-# -- sizes -------------------------------------------------------------------------------------
-WINDOW = 1024  # ticks held on each side; a power of two
-REACH = 30  # ticks from the best price in which limit orders and cancels happen
-FAR = 5  # the last FAR ticks of the reach, and the reach itself, are never left empty
-WARM_UP_EVENTS = 5_000
-FLOOR_TICKS = 64  # no sale and no bid cancel moves the best bid from here downwards
-CLOCK_STEP_S = 0.25  # how often the volatility clock moves
-BEST_CANCEL_WEIGHT = 1.2  # cancels at the best price come this much faster per lot
-DEPTH = 10  # levels in the depth sums
-MAX_POOL = 8
-MAX_OWN = 16
-
-# -- params: float64[PARAMS_SIZE]; rates per second, sizes in units of UNIT_LOTS ------------------
-(PLACE_RATE, PLACE_DECAY, MARKET_RATE, CANCEL_RATE, SIZE_SIGMA, META_POOL, META_TAIL,
- HAWKES_BRANCHING, HAWKES_DECAY, CLOCK_VARIANCE, CLOCK_RELAX_S, TILT_FAST, TILT_MID, TILT_SLOW,
- MARKET_SIZE, CAP_PROBABILITY, UNIT_LOTS) = range(17)  # fmt: skip
-PLACE_TABLE = 17  # cumulative placement rate at 1..REACH ticks from the opposite best
-PARAMS_SIZE = PLACE_TABLE + REACH
-
-# -- ints: int64[INTS_SIZE] --------------------------------------------------------------------
-(BID, ASK, NEAR_BID, NEAR_ASK, DEPTH_BID, DEPTH_ASK, N_EVENTS, N_OWN, STAMP) = range(9)
-POOL_SIGN = 9
-OWN = POOL_SIGN + MAX_POOL
-OWN_SIDE, OWN_TICKS, OWN_LOTS, OWN_AHEAD, OWN_STAMP, OWN_FIELDS = range(6)
-INTS_SIZE = OWN + MAX_OWN * OWN_FIELDS
-
-# -- reals: float64[REALS_SIZE] ----------------------------------------------------------------
-(NOW_S, NEXT_S, EXCITATION, LOG_CLOCK, CLOCK, CLOCK_AT_S, FLOW_FAST, FLOW_MID, FLOW_SLOW,
- LEAN_BID, LEAN_ASK) = range(11)  # fmt: skip
-POOL_LEFT = 11
-REALS_SIZE = POOL_LEFT + MAX_POOL
-
-# -- event: int64[EVENT_SIZE], header, then trades, levels, own fills ------------------------------
-(E_KIND, E_SIDE, E_TICKS, E_LOTS, E_TRADED_LOTS, E_N_TRADES, E_BID, E_BID_LOTS, E_ASK, E_ASK_LOTS,
- E_DEPTH_BID, E_DEPTH_ASK, E_T_NS, E_N_LEVELS, E_N_OWN) = range(15)  # fmt: skip
-MAX_TRADES = REACH + 1
-MAX_LEVELS = 64
-E_TRADES = 16  # rows of ticks, lots
-E_LEVELS = E_TRADES + 2 * MAX_TRADES  # rows of side (0 bid, 1 ask), ticks, lots now there
-E_OWN = E_LEVELS + 3 * MAX_LEVELS  # rows of slot, ticks, lots filled (0: left the window)
-EVENT_SIZE = E_OWN + 3 * MAX_OWN
-
-NOTHING, LIMIT, CANCEL, MARKET = 0, 1, 3, 4
-POST_FULL, POST_CROSSES, POST_TOO_FAR = -1, -2, -3
-
-_MASK = WINDOW - 1
 _FLOW_RATES = (0.2, 0.05, 0.01)
-
-
-# -- writing the event -------------------------------------------------------------------------
-@jit
-def _begin(event):
-    for i in range(E_TRADES):
-        event[i] = 0
-
-
-@jit
-def _note_level(event, side, ticks, lots):
-    row = E_LEVELS + 3 * event[E_N_LEVELS]
-    event[row] = side
-    event[row + 1] = ticks
-    event[row + 2] = lots
-    event[E_N_LEVELS] += 1
-
-
-@jit
-def _note_own(event, slot, ticks, lots):
-    row = E_OWN + 3 * event[E_N_OWN]
-    event[row] = slot
-    event[row + 1] = ticks
-    event[row + 2] = lots
-    event[E_N_OWN] += 1
-
-
-@jit
-def _finish(ints, reals, queues, event):
-    bid = ints[BID]
-    ask = ints[ASK]
-    event[E_BID] = bid
-    event[E_BID_LOTS] = queues[0, bid & _MASK]
-    event[E_ASK] = ask
-    event[E_ASK_LOTS] = queues[1, ask & _MASK]
-    event[E_DEPTH_BID] = ints[DEPTH_BID]
-    event[E_DEPTH_ASK] = ints[DEPTH_ASK]
-    event[E_T_NS] = int(reals[NOW_S] * 1e9)
-
-
-# -- the user's resting orders -----------------------------------------------------------------
-@jit
-def _own_lots_at(ints, side, ticks):
-    total = 0
-    for slot in range(MAX_OWN):
-        at = OWN + slot * OWN_FIELDS
-        if (
-            ints[at + OWN_LOTS] > 0
-            and ints[at + OWN_SIDE] == side
-            and ints[at + OWN_TICKS] == ticks
-        ):
-            total += ints[at + OWN_LOTS]
-    return total
-
-
-@jit
-def _own_trade(ints, event, side, ticks, lots):
-    """Give ``lots`` traded at a level to our orders there whose queue ahead they reach past."""
-    for slot in range(MAX_OWN):
-        at = OWN + slot * OWN_FIELDS
-        rest = ints[at + OWN_LOTS]
-        if rest == 0 or ints[at + OWN_SIDE] != side or ints[at + OWN_TICKS] != ticks:
-            continue
-        ahead = ints[at + OWN_AHEAD]
-        filled = min(rest, max(0, lots - ahead))
-        ints[at + OWN_AHEAD] = max(0, ahead - lots)
-        if filled > 0:
-            ints[at + OWN_LOTS] = rest - filled
-            if rest == filled:
-                ints[N_OWN] -= 1
-            _note_own(event, slot, ticks, filled)
-
-
-@jit
-def _own_cancel_ahead(ints, side, ticks, others, canceled):
-    """Move our orders up the queue: the canceled lots stood anywhere in it, so in proportion."""
-    for slot in range(MAX_OWN):
-        at = OWN + slot * OWN_FIELDS
-        if ints[at + OWN_LOTS] == 0 or ints[at + OWN_SIDE] != side:
-            continue
-        if ints[at + OWN_TICKS] != ticks:
-            continue
-        others_ahead = ints[at + OWN_AHEAD]
-        for earlier in range(MAX_OWN):
-            by = OWN + earlier * OWN_FIELDS
-            if (
-                ints[by + OWN_LOTS] > 0
-                and ints[by + OWN_SIDE] == side
-                and ints[by + OWN_TICKS] == ticks
-                and ints[by + OWN_STAMP] < ints[at + OWN_STAMP]
-            ):
-                others_ahead -= ints[by + OWN_LOTS]
-        ints[at + OWN_AHEAD] -= canceled * others_ahead // others
-
-
-@jit
-def _own_drop(ints, event, side, ticks):
-    for slot in range(MAX_OWN):
-        at = OWN + slot * OWN_FIELDS
-        if (
-            ints[at + OWN_LOTS] > 0
-            and ints[at + OWN_SIDE] == side
-            and ints[at + OWN_TICKS] == ticks
-        ):
-            ints[at + OWN_LOTS] = 0
-            ints[N_OWN] -= 1
-            _note_own(event, slot, ticks, 0)
-
-
-# -- the book ------------------------------------------------------------------------------------
-@jit
-def _add(ints, queues, event, side, ticks, lots):
-    """Add lots to a level; a better price slides the window and forgets what falls out of it."""
-    outward = 2 * side - 1
-    best = ints[BID + side]
-    while (ticks - best) * outward < 0:
-        best -= outward
-        lost = best + outward * WINDOW
-        if queues[side, best & _MASK] > 0:
-            queues[side, best & _MASK] = 0
-            _note_level(event, side, lost, 0)
-            if ints[N_OWN] > 0:
-                _own_drop(ints, event, side, lost)
-    ints[BID + side] = best
-    queues[side, ticks & _MASK] += lots
-    _note_level(event, side, ticks, queues[side, ticks & _MASK])
-
-
-@jit
-def _settle_best(ints, queues, params, side):
-    """Move the best price outwards to the first level with lots; return whether one was made.
-
-    Only a user who took every level shown leaves none: a far trader then steps in.
-    """
-    outward = 2 * side - 1
-    best = ints[BID + side]
-    start = best
-    while queues[side, best & _MASK] == 0:
-        best += outward
-        if (best - start) * outward >= WINDOW:
-            best = start + outward * (REACH + 1)
-            queues[side, best & _MASK] = int(params[UNIT_LOTS])
-            ints[BID + side] = best
-            return True
-    ints[BID + side] = best
-    return False
-
-
-@jit
-def _refill_far(ints, rng, queues, params, event, side):
-    outward = 2 * side - 1
-    for i in range(REACH - FAR, REACH + 1):
-        ticks = ints[BID + side] + outward * i
-        if queues[side, ticks & _MASK] == 0:
-            lots = max(1, int(params[UNIT_LOTS] * (0.5 + uniform(rng))))
-            queues[side, ticks & _MASK] = lots
-            _note_level(event, side, ticks, lots)
-
-
-@jit
-def _sum_side(ints, queues, side):
-    """Store the lots within reach (what can be canceled) and those of the best DEPTH levels."""
-    outward = 2 * side - 1
-    best = ints[BID + side]
-    low = (best if side == 1 else best - REACH + 1) & _MASK
-    near = 0
-    if low + REACH <= WINDOW:
-        # The plain sum over neighbours is what the compiler makes fast.
-        for i in range(low, low + REACH):
-            near += queues[side, i]
-    else:
-        for i in range(REACH):
-            near += queues[side, (low + i) & _MASK]
-    depth = 0
-    levels = 0
-    i = 0
-    while levels < DEPTH and i < WINDOW:
-        lots = queues[side, (best + outward * i) & _MASK]
-        if lots > 0:
-            depth += lots
-            levels += 1
-        i += 1
-    ints[NEAR_BID + side] = near
-    ints[DEPTH_BID + side] = depth
-
-
-@jit
-def level_lots(ints, queues, side, ticks):
-    """Return the lots shown at a price; 0 outside the window."""
-    away = (ticks - ints[BID + side]) * (2 * side - 1)
-    if away < 0 or away >= WINDOW:
-        return 0
-    return queues[side, ticks & _MASK]
 
 
 # -- rates, flow memory, time ---------------------------------------------------------------------
 @jit
 def _cancel_rate(ints, queues, params, side):
-    best_lots = queues[side, ints[BID + side] & _MASK]
+    best_lots = queues[side, ints[BID + side] & MASK]
     lots = ints[NEAR_BID + side] + (BEST_CANCEL_WEIGHT - 1.0) * best_lots
     return params[CANCEL_RATE] * lots / params[UNIT_LOTS]
 
@@ -329,35 +106,35 @@ def _limit_order(ints, rng, queues, params, event, side):
     event[E_SIDE] = 1 - 2 * side
     event[E_TICKS] = ticks
     event[E_LOTS] = lots
-    _add(ints, queues, event, side, ticks, lots)
+    add(ints, queues, event, side, ticks, lots)
 
 
 @jit
 def _cancel_order(ints, rng, queues, params, event, side):
     outward = 2 * side - 1
     best = ints[BID + side]
-    best_lots = queues[side, best & _MASK]
+    best_lots = queues[side, best & MASK]
     wanted = uniform(rng) * (ints[NEAR_BID + side] + (BEST_CANCEL_WEIGHT - 1.0) * best_lots)
     ticks = best
     wanted -= BEST_CANCEL_WEIGHT * best_lots
     while wanted >= 0.0 and (ticks - best) * outward < REACH - 1:
         ticks += outward
-        wanted -= queues[side, ticks & _MASK]
+        wanted -= queues[side, ticks & MASK]
     lots = _draw_lots(rng, params, 1.0)
-    others = queues[side, ticks & _MASK]
+    others = queues[side, ticks & MASK]
     if ints[N_OWN] > 0:
-        others -= _own_lots_at(ints, side, ticks)
+        others -= own_lots_at(ints, side, ticks)
     lots = min(lots, others)
     if lots == 0 or (side == 0 and best <= FLOOR_TICKS):
         return
     if ints[N_OWN] > 0:
-        _own_cancel_ahead(ints, side, ticks, others, lots)
-    queues[side, ticks & _MASK] -= lots
+        own_cancel_ahead(ints, side, ticks, others, lots)
+    queues[side, ticks & MASK] -= lots
     event[E_KIND] = CANCEL
     event[E_SIDE] = 1 - 2 * side
     event[E_TICKS] = ticks
     event[E_LOTS] = lots
-    _note_level(event, side, ticks, queues[side, ticks & _MASK])
+    note_level(event, side, ticks, queues[side, ticks & MASK])
 
 
 @jit
@@ -384,7 +161,7 @@ def _market_order(ints, reals, rng, queues, params, event):
     rest = _draw_lots(rng, params, params[MARKET_SIZE])
     # Most takers look before they take: they want no more than the best queue.
     if uniform(rng) < params[CAP_PROBABILITY]:
-        rest = min(rest, queues[side, start & _MASK])
+        rest = min(rest, queues[side, start & MASK])
     event[E_KIND] = MARKET
     event[E_SIDE] = sign
     event[E_TICKS] = start
@@ -392,9 +169,9 @@ def _market_order(ints, reals, rng, queues, params, event):
         rest = 0
     ticks = start
     while rest > 0 and (ticks - start) * outward < REACH - FAR:
-        here = min(rest, queues[side, ticks & _MASK])
+        here = min(rest, queues[side, ticks & MASK])
         if here > 0:
-            queues[side, ticks & _MASK] -= here
+            queues[side, ticks & MASK] -= here
             rest -= here
             row = E_TRADES + 2 * event[E_N_TRADES]
             event[row] = ticks
@@ -402,15 +179,24 @@ def _market_order(ints, reals, rng, queues, params, event):
             event[E_N_TRADES] += 1
             event[E_TRADED_LOTS] += here
             event[E_TICKS] = ticks
-            _note_level(event, side, ticks, queues[side, ticks & _MASK])
+            note_level(event, side, ticks, queues[side, ticks & MASK])
             if ints[N_OWN] > 0:
-                _own_trade(ints, event, side, ticks, here)
+                own_trade(ints, event, side, ticks, here)
         ticks += outward
     event[E_LOTS] = event[E_TRADED_LOTS]
     _remember_flow(reals, params, sign, 1.0)
 
 
 # -- the face ------------------------------------------------------------------------------------
+@jit
+def level_lots(ints, queues, side, ticks):
+    """Return the lots shown at a price; 0 outside the window."""
+    away = (ticks - ints[BID + side]) * (2 * side - 1)
+    if away < 0 or away >= WINDOW:
+        return 0
+    return queues[side, ticks & MASK]
+
+
 @jit
 def next_time(ints, reals):  # noqa: ARG001 (one shape for all calls on a market)
     """Return when the next event comes, in seconds of market time; it is drawn already."""
@@ -424,7 +210,7 @@ def step(ints, reals, rng, queues, params, event):
     Args: ``event``, int64[EVENT_SIZE], is overwritten; kind NOTHING if nothing could happen.
     A user's order in between changes what happens next, not when: that time was drawn.
     """
-    _begin(event)
+    begin(event)
     passed = reals[NEXT_S] - reals[NOW_S]
     reals[NOW_S] = reals[NEXT_S]
     place = params[PLACE_TABLE + REACH - 1]
@@ -444,13 +230,13 @@ def step(ints, reals, rng, queues, params, event):
     else:
         _market_order(ints, reals, rng, queues, params, event)
     for side in range(2):
-        if _settle_best(ints, queues, params, side):
-            _note_level(event, side, ints[BID + side], int(params[UNIT_LOTS]))
-        _refill_far(ints, rng, queues, params, event, side)
-        _sum_side(ints, queues, side)
+        if settle_best(ints, queues, params, side):
+            note_level(event, side, ints[BID + side], int(params[UNIT_LOTS]))
+        refill_far(ints, rng, queues, params, event, side)
+        sum_side(ints, queues, side)
     ints[N_EVENTS] += 1
     _draw_next_time(ints, reals, rng, queues, params)
-    _finish(ints, reals, queues, event)
+    finish(ints, reals, queues, event)
 
 
 @jit
@@ -469,8 +255,8 @@ def init(ints, reals, rng, queues, params, seed, start_ticks):
         ints[BID + side] = start_ticks + side
         for i in range(2 * REACH):
             lots = max(1, int(3.0 * params[UNIT_LOTS] * math.exp(0.5 * normal(rng))))
-            queues[side, (start_ticks + side + (2 * side - 1) * i) & _MASK] = lots
-        _sum_side(ints, queues, side)
+            queues[side, (start_ticks + side + (2 * side - 1) * i) & MASK] = lots
+        sum_side(ints, queues, side)
     for member in range(int(params[META_POOL])):
         ints[POOL_SIGN + member] = 1 if uniform(rng) < 0.5 else -1
         reals[POOL_LEFT + member] = pareto(rng, params[META_TAIL])
@@ -506,19 +292,19 @@ def take(ints, reals, queues, params, side, lots, limit_ticks, fills):
         away = (ticks - start) * side
         if away > REACH or (limit_ticks - ticks) * side < 0 or ticks < FLOOR_TICKS:
             break
-        here = min(rest, queues[book_side, ticks & _MASK])
+        here = min(rest, queues[book_side, ticks & MASK])
         if here > 0:
-            if ints[N_OWN] > 0 and _own_lots_at(ints, book_side, ticks) > 0:
+            if ints[N_OWN] > 0 and own_lots_at(ints, book_side, ticks) > 0:
                 break
-            queues[book_side, ticks & _MASK] -= here
+            queues[book_side, ticks & MASK] -= here
             rest -= here
             fills[n, 0] = ticks
             fills[n, 1] = here
             n += 1
         ticks += side
     if n > 0:
-        _settle_best(ints, queues, params, book_side)
-        _sum_side(ints, queues, book_side)
+        settle_best(ints, queues, params, book_side)
+        sum_side(ints, queues, book_side)
         _remember_flow(reals, params, side, min(1.0, (lots - rest) / params[UNIT_LOTS]))
     return n
 
@@ -530,7 +316,7 @@ def post(ints, reals, queues, event, side, ticks, lots):
     Returns its slot, or POST_FULL, POST_CROSSES, POST_TOO_FAR (more than half the window away).
     ``event`` receives the level changed; fills come out of ``step`` as rows of slot, ticks, lots.
     """
-    _begin(event)
+    begin(event)
     book_side = 0 if side > 0 else 1
     if (ticks - ints[ASK - book_side]) * side >= 0:
         return POST_CROSSES
@@ -543,22 +329,22 @@ def post(ints, reals, queues, event, side, ticks, lots):
         return POST_FULL
     at = OWN + slot * OWN_FIELDS
     ints[at + OWN_AHEAD] = level_lots(ints, queues, book_side, ticks)
-    _add(ints, queues, event, book_side, ticks, lots)
+    add(ints, queues, event, book_side, ticks, lots)
     ints[at + OWN_SIDE] = book_side
     ints[at + OWN_TICKS] = ticks
     ints[at + OWN_LOTS] = lots
     ints[at + OWN_STAMP] = ints[STAMP]
     ints[STAMP] += 1
     ints[N_OWN] += 1
-    _sum_side(ints, queues, book_side)
-    _finish(ints, reals, queues, event)
+    sum_side(ints, queues, book_side)
+    finish(ints, reals, queues, event)
     return slot
 
 
 @jit
 def unpost(ints, reals, queues, params, event, slot):
     """Take a resting order of the user out of the book; return the lots it still had."""
-    _begin(event)
+    begin(event)
     at = OWN + slot * OWN_FIELDS
     lots = ints[at + OWN_LOTS]
     if lots == 0:
@@ -576,10 +362,10 @@ def unpost(ints, reals, queues, params, event, slot):
             and ints[by + OWN_STAMP] > ints[at + OWN_STAMP]
         ):
             ints[by + OWN_AHEAD] -= lots
-    queues[side, ticks & _MASK] -= lots
-    _note_level(event, side, ticks, queues[side, ticks & _MASK])
-    if _settle_best(ints, queues, params, side):
-        _note_level(event, side, ints[BID + side], int(params[UNIT_LOTS]))
-    _sum_side(ints, queues, side)
-    _finish(ints, reals, queues, event)
+    queues[side, ticks & MASK] -= lots
+    note_level(event, side, ticks, queues[side, ticks & MASK])
+    if settle_best(ints, queues, params, side):
+        note_level(event, side, ints[BID + side], int(params[UNIT_LOTS]))
+    sum_side(ints, queues, side)
+    finish(ints, reals, queues, event)
     return lots

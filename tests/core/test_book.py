@@ -191,6 +191,15 @@ def test_best_returns_from_outside_the_window_when_nearer_levels_are_eaten() -> 
     assert book.window_moves == 2
 
 
+def test_window_follows_a_falling_market_before_the_next_levels_are_all_outside() -> None:
+    book = Book(BTC, window=WINDOW)
+    book.apply(rows((0, 1000, 5), *[(0, 945 - 5 * i, 1) for i in range(10)]))
+    assert (book.window_moves, book.far_levels) == (0, 8)
+    book.apply(rows((0, 1000, 0)))
+    assert book.best_bid == (945, 1)
+    assert (book.window_moves, book.far_levels) == (1, 0)
+
+
 def test_better_price_above_the_window_becomes_best_at_once() -> None:
     book = Book(BTC, window=WINDOW)
     book.apply(rows((0, 1000, 5)))

@@ -229,6 +229,7 @@ def test_zero_quantity_is_a_removal() -> None:
         (".5", "1", ValueRefused),
         ("", "1", ValueRefused),
         ("1234567890123456789", "1", ValueRefused),
+        ("1.0000000000000000000", "1", ValueRefused),
         ("99999999999999999", "1", ValueRefused),
         ("1", "999999999999999999", ValueRefused),
     ],

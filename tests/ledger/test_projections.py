@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvariantError, ValueRefused
@@ -222,6 +222,7 @@ def test_lots_open_close_and_turn(tables: _Tables) -> None:
     assert sum(realized) == book.realized
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.sampled_from(Side), st.integers(9_000, 11_000), st.integers(1, 50)),

@@ -126,11 +126,16 @@ def _spell_otherwise(connection: sqlite3.Connection) -> None:
     )
 
 
-def _claim_other_seq(connection: sqlite3.Connection) -> None:
-    body = canonical.encode(json.loads(_body(connection, 20)) | {"seq": 99})
-    connection.execute(
-        "UPDATE events SET body = ?, hash = ? WHERE seq = 20", (body, leaf_hash(body))
-    )
+def _claim(**fields: object) -> Tamper:
+    """Give the last event other fields and the hash of those: nothing after it can tell."""
+
+    def act(connection: sqlite3.Connection) -> None:
+        body = canonical.encode(json.loads(_body(connection, 20)) | fields)
+        connection.execute(
+            "UPDATE events SET body = ?, hash = ? WHERE seq = 20", (body, leaf_hash(body))
+        )
+
+    return act
 
 
 EVENT_TAMPERING: dict[str, tuple[tuple[Tamper | str, ...], str]] = {
@@ -153,7 +158,8 @@ EVENT_TAMPERING: dict[str, tuple[tuple[Tamper | str, ...], str]] = {
     "everything deleted": (("DELETE FROM events",), "seq 1: the events up to seq 20 are lost"),
     "event of an unknown schema added": ((_append_forged,), "seq 21: a field of FEED_CHANGED"),
     "last event spelled otherwise": ((_spell_otherwise,), "seq 20"),
-    "last event claims another seq": ((_claim_other_seq,), "seq 20: the body says it is seq 99"),
+    "last event claims another seq": ((_claim(seq=99),), "seq 20: the body says it is seq 99"),
+    "last event moved to another run": ((_claim(run="run-2"),), "seq 20: run is 'run-2'"),
     "body that is text": (("UPDATE events SET body = x'7b7d' WHERE seq = 4",), "seq 4"),
     "empty body": (("UPDATE events SET body = x'' WHERE seq = 4",), "seq 4"),
 }

@@ -74,11 +74,18 @@ def bars(n: int, end: float, phase: int = 0) -> tuple[Bar, ...]:
 
 
 SHARES = (
-    SignalView("pressure", 0.62, 0.214),
-    SignalView("trend", -0.18, -0.031),
-    SignalView("reversion", 0.31, 0.067),
-    SignalView("volatility", -0.05, -0.004),
+    SignalView("queue imbalance", 0.62, 0.114),
+    SignalView("depth imbalance", 0.21, 0.021),
+    SignalView("order flow 1s", -0.18, -0.031),
+    SignalView("order flow 5s", 0.51, 0.026),
+    SignalView("trade pressure 1s", -0.05, -0.003),
+    SignalView("trade pressure 5s", 0.31, 0.016),
+    SignalView("trade pressure 30s", 0.25, -0.010),
     SignalView("microprice", 0.44, 0.102),
+    SignalView("return 1s", 0.22, -0.011),
+    SignalView("return 5s", -0.10, 0.009),
+    SignalView("ema cross", -0.31, 0.035),
+    SignalView("breakout", -0.29, -0.0004),
 )
 
 
@@ -134,8 +141,9 @@ def proposal(decision_id: str = "d-000042", **changes: Any) -> ProposalView:
             decision_id=decision_id, instrument="SIM-USD", action="ENTER_LONG", side="BUY",
             qty="9.987", notional="1000.00", limit="100.15", p_up=0.563, horizon_s=5,
             edge_bps=3.14, cost_bps=1.22, drift_ticks=1.5, left_ms=6_200, life_ms=10_000,
-            rationale="Pressure leans to the bid (0.62) and the microprice sits above the mid; "
-            "trend disagrees a little. Volatility is normal, the agent is long with 61 %.",
+            rationale="BUY: P(up) 0.563 at 5 s (skill +1.8 %). For it: queue imbalance +0.62 "
+            "(+0.114), microprice +0.44 (+0.102); against it: order flow 1s -0.18 (-0.031). "
+            "Volatility normal.",
             shares=SHARES,
         ),
         **changes,
@@ -169,8 +177,8 @@ def fill(seq: int, side: str = "BUY", **changes: Any) -> FillView:
             seq=seq, time=f"2026-09-21T14:{minute % 60:02d}:{second:02d}.120000000Z",
             instrument="SIM-USD", side=side, price=f"{100 + (seq % 9) / 100:.2f}", qty="9.987",
             fee="0.010000", realized="0" if side == "BUY" else "0.2996",
-            rationale=f"Decision d-{seq:06d}: pressure 0.62 pulled P(up) to 56.3 %, expected 3.14 "
-            "bps against 1.22 bps of cost; risk allowed 1 of 5 orders and 1000 of 5000 USD.",
+            rationale=f"Decision d-{seq:06d}: queue imbalance +0.62 pulled P(up) to 56.3 %, "
+            "expected 3.14 bps against 1.22 bps of cost; risk allowed 1 of 5 orders and 1000 of 5000 USD.",
         ),
         **changes,
     )  # fmt: skip

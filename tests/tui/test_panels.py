@@ -50,7 +50,7 @@ ALL = (
 
 @pytest.mark.parametrize("present", ALL)
 def test_without_an_engine_every_panel_says_so(present: Present) -> None:
-    assert "no engine runs here" in text(present, scene(None, lost_reason="no engine runs here"))
+    assert "NO ENGINE" in text(present, scene(None))
 
 
 @pytest.mark.parametrize("present", ALL[:-1])  # notices are history: they do not age
@@ -107,9 +107,20 @@ def test_an_extreme_probability_gets_the_whole_scale() -> None:
 
 
 def test_each_signal_shows_its_share_with_sign_and_glyph() -> None:
-    shown = text(present_signals, scene(made.normal()), 60, 14)
-    assert "▲ +0.21" in shown
-    assert "▼ -0.03" in shown
+    shown = text(present_signals, scene(made.normal()), 60, 20)
+    assert "▲ +0.114" in shown
+    assert "▼ -0.031" in shown
+
+
+def test_a_share_that_rounds_to_nothing_points_nowhere() -> None:
+    shown = text(present_signals, scene(made.normal()), 60, 20)
+    row = next(line for line in shown.splitlines() if "breakout" in line)
+    assert "▲" not in row
+    assert "▼" not in row
+
+
+def test_signals_that_do_not_fit_are_counted() -> None:
+    assert "and 4 more signals" in text(present_signals, scene(made.normal()), 41, 14)
 
 
 def test_no_signal_and_no_forecast_are_said() -> None:
@@ -223,8 +234,8 @@ def test_the_proposal_shows_all_that_is_needed_to_judge_it() -> None:
     for words in (
         "▲ ENTER LONG", "BUY 9.987 SIM-USD", "limit ≤ 100.15", "notional 1000.00",
         "P(up) 5 s ▲ 56.3 %", "edge 3.14 − cost 1.22 = +1.92 bps",
-        "drift +1.5 ticks against us", "6.2 s of 10.0 s", "Pressure leans", "pressure +0.21",
-        " y  confirm", " n  reject", "time-out rejects", "1 of 1 · d-000042",
+        "drift +1.5 ticks against us", "6.2 s of 10.0 s", "BUY: P(up)", "queue imbalance +0.11",
+        " y  confirm", " n  reject", "or it lapses", "1 of 1 · d-000042",
     ):  # fmt: skip
         assert words in shown, words
 
@@ -240,7 +251,7 @@ def test_a_sell_points_down_and_its_limit_is_a_floor() -> None:
 def test_an_edge_below_its_cost_is_called_a_loss() -> None:
     dear = made.proposal(cost_bps=9.0)
     shown = text(present_proposal, scene(made.normal(proposals=(dear,))), 60, 14)
-    assert "= -5.86 bps a loss on average" in shown
+    assert "= -5.86 bps loss" in shown
 
 
 def test_a_proposal_that_just_appeared_hides_its_keys() -> None:
@@ -282,6 +293,8 @@ def test_the_banner_shows_what_matters_most() -> None:
     assert banner(scene(halted, lost_ms=3_200, lost_reason="gone")).startswith(
         "ENGINE LOST 3.2 s: gone"
     )
+    waiting = scene(None, lost_ms=900, lost_reason="no engine runs here")
+    assert banner(waiting) == "no engine answers yet: no engine runs here"
     assert banner(scene(halted)) == "■ HALTED since 14:13:17: F12 by human:trader · r re-arms"
     assert "done" in banner(scene(halted, said=Said("info", "done")))
     assert banner(scene(made.stale(), said=Said("info", "confirm: sent"))) == "confirm: sent"

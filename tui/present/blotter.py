@@ -132,7 +132,9 @@ def present_fills(scene: Scene, width: int, height: int) -> Panel:
     reason_rows = min(5, max(1, (height - 1) // 3))
     rows = max(1, height - 1 - reason_rows)
     is_focused = scene.focus == "fills"
-    lines = _window([_fill(f, width) for f in fills], scene.fill_row, rows, is_focused=is_focused)
+    lines = _window(
+        [_fill(f, width - 1) for f in fills], scene.fill_row, rows, is_focused=is_focused
+    )
     lines += [()] * (rows - len(lines))
     chosen = fills[min(scene.fill_row, len(fills) - 1)]
     why = wrap(f"why: {chosen.rationale or 'no rationale recorded'}", width - 2, reason_rows)
@@ -142,19 +144,16 @@ def present_fills(scene: Scene, width: int, height: int) -> Panel:
 
 def _fill(fill: FillView, width: int) -> Line:
     is_buy = fill.side == "BUY"
-    role: Role = "up" if is_buy else "down"
-    fee = (Span(fit_right(f"fee {money(fill.fee)}", 12), "dim"),) if width >= 60 else ()
-    name = (Span(f"  {fill.instrument}", "dim"),) if width >= 50 else ()
-    return (
+    left = (
         Span(f"{clock_time(fill.time)} ", "dim"),
-        Span("▲B " if is_buy else "▼S ", role),
-        Span(fit_right(fill.qty, 8)),
-        Span(f" @ {fill.price} "),
-        *fee,
-        Span(fit_right(signed(fill.realized), 9), money_role(fill.realized)),
-        Span(" "),
-        *name,
+        Span("▲B " if is_buy else "▼S ", "up" if is_buy else "down"),
+        Span(fit_right(fill.qty, 7)),
+        Span(f" @ {fill.price}"),
+        *((Span(f"  fee {money(fill.fee)}", "dim"),) if width >= 56 else ()),
+        *((Span(f"  {fill.instrument}", "dim"),) if width >= 68 else ()),
     )
+    value = (Span(f" {signed(fill.realized)} ", money_role(fill.realized)),)
+    return spread_out(left, value, width)
 
 
 def _window(rows: Sequence[Line], cursor: int, height: int, *, is_focused: bool) -> list[Line]:

@@ -30,14 +30,14 @@ def present_pnl(scene: Scene, width: int, height: int) -> Panel:
 def _two(
     left: tuple[str, str | None, bool], right: tuple[str, str | None, bool], half: int
 ) -> Line:
-    return (*_cell(*left, half), *_cell(*right, half))
+    return (Span(" "), *_cell(*left, half - 1), *_cell(*right, half))
 
 
 def _cell(name: str, text: str | None, is_signed: bool, width: int) -> Line:
     value = signed(text) if is_signed else money(text)
     return (
-        Span(f" {fit(name, 10)}", "dim"),
-        Span(fit_right(value, max(4, width - 12)), money_role(text) if is_signed else "text"),
+        Span(fit(name, 10), "dim"),
+        Span(fit_right(value, max(4, width - 11)), money_role(text) if is_signed else "text"),
         Span(" "),
     )
 

@@ -77,7 +77,7 @@ def _facts(proposal: ProposalView, width: int) -> list[Line]:
             Span(f"{proposal.cost_bps:.2f}", "strong"),
             Span(" = ", "dim"),
             Span(f"{net:+.2f} bps", net_role),
-            Span("" if net > 0 else " a loss on average", "warn"),
+            Span("" if net > 0 else " loss", "warn"),
         ),
         _drift(proposal),
         _countdown(proposal, width),
@@ -124,5 +124,5 @@ def _keys(scene: Scene) -> Line:
         return (Span(f" {_KEYS_NOTE}", "dim"),)
     return (
         Span(" "), Span(" y ", "key"), Span(" confirm "),
-        Span(" n ", "key"), Span(" reject "), Span("time-out rejects", "dim"),
+        Span(" n ", "key"), Span(" reject "), Span(" or it lapses", "dim"),
     )  # fmt: skip

@@ -71,7 +71,7 @@ class Scene(msgspec.Struct, frozen=True):
     def doubt(self) -> str:
         """Return why the whole picture may not be believed; empty when it may."""
         if self.snapshot is None:
-            return self.lost_reason or "no engine yet"
+            return "NO ENGINE"
         if self.lost_ms is not None:
             return f"ENGINE LOST {short_time(self.lost_ms)}"
         if self.paused:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.model.decision import Forecast
 from core.snapshot import InstrumentView, SignalView
 from tui.present.bars import gauge, signed_bar
@@ -11,7 +13,9 @@ from tui.present.text import fit, fit_right
 
 _NARROW = (0.4, 0.6)
 """Range of the gauge while everything fits in it: a second's forecast lives near one half."""
-_WIDE = 48
+_NAME = 18
+"""Cells for a signal's name: the longest, ``trade pressure 30s``."""
+_WIDE = 56
 """Width from which a signal's value stands beside its bar."""
 
 
@@ -30,10 +34,19 @@ def present_signals(scene: Scene, width: int, height: int) -> Panel:
         lines.append(())
     if room >= 1 and view.signals:
         lines.append(_signal_head(width))
-    lines += [signal_line(signal, width) for signal in view.signals]
+    lines += _signal_lines(view.signals, width, height - 1 - len(lines))
     if not view.signals:
         lines.append((Span(" no signals yet", "dim"),))
     return Panel("SIGNALS", lines, _volatility(view), scene.market_doubt())
+
+
+def _signal_lines(signals: Sequence[SignalView], width: int, rows: int) -> list[Line]:
+    """Return one line a signal; where room is short the last line counts what is left out."""
+    if len(signals) <= rows:
+        return [signal_line(signal, width) for signal in signals]
+    shown = max(0, rows - 1)
+    lines = [signal_line(signal, width) for signal in signals[:shown]]
+    return [*lines, (Span(f" and {len(signals) - shown} more signals", "dim"),)]
 
 
 def _volatility(view: InstrumentView) -> str:
@@ -87,14 +100,14 @@ def forecast_lines(forecast: Forecast, width: int, min_labels: int | None) -> tu
 
 def _half(width: int) -> int:
     """Return the cells on each side of a signal's centre line."""
-    return max(3, (width - 13 - 1 - (16 if width >= _WIDE else 9)) // 2)
+    return max(3, (width - _NAME - 3 - (17 if width >= _WIDE else 10)) // 2)
 
 
 def _signal_head(width: int) -> Line:
     half = _half(width)
     value = "  value" if width >= _WIDE else ""
     return (
-        Span(f" {fit('signal', 12)}", "dim"),
+        Span(f" {fit('signal', _NAME + 1)}", "dim"),
         Span(fit("▼ down", half), "dim"),
         Span(" "),
         Span(fit_right("up ▲", half), "dim"),
@@ -104,12 +117,13 @@ def _signal_head(width: int) -> Line:
 
 def signal_line(signal: SignalView, width: int) -> Line:
     """Return one signal: name, signed bar, value where there is room, share in the log-odds."""
-    mark = "▲" if signal.share > 0 else "▼" if signal.share < 0 else " "
-    role: Role = "up" if signal.share > 0 else "down" if signal.share < 0 else "dim"
+    share = round(signal.share, 3)
+    mark = "▲" if share > 0 else "▼" if share < 0 else " "
+    role: Role = "up" if share > 0 else "down" if share < 0 else "dim"
     value = (Span(f" {signal.value:+6.2f}", "dim"),) if width >= _WIDE else ()
     return (
-        Span(f" {fit(signal.name, 11)} "),
+        Span(f" {fit(signal.name, _NAME)} "),
         *signed_bar(signal.value, _half(width)),
         *value,
-        Span(f" {mark}{signal.share:+6.2f} ", role),
+        Span(f" {mark}{share:+7.3f} ", role),
     )

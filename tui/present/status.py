@@ -121,7 +121,9 @@ def _banner(scene: Scene) -> tuple[str, Role]:
         return _halted(scene, snapshot), "alarm"
     if said is not None:
         return said.text, _SAID.get(said.severity, "alarm")
-    return (scene.doubt(), "warn") if snapshot is None else _banner_of_engine(scene, snapshot)
+    if snapshot is None:
+        return f"no engine answers yet: {scene.lost_reason or 'asking'}", "caution"
+    return _banner_of_engine(scene, snapshot)
 
 
 def _banner_of_engine(scene: Scene, snapshot: Snapshot) -> tuple[str, Role]:
@@ -173,6 +175,10 @@ def status_line(scene: Scene, width: int) -> Line:
     return spread_out(tuple(left), right, width)
 
 
+def _micro(us: float) -> str:
+    return f"{us:.0f} µs" if us < 10_000 else f"{us / 1000:.0f} ms"
+
+
 def _health(scene: Scene, snapshot: Snapshot) -> list[Line]:
     health, view = snapshot.health, scene.view()
     share = health.queue_depth / health.queue_bound if health.queue_bound > 0 else 0.0
@@ -188,7 +194,7 @@ def _health(scene: Scene, snapshot: Snapshot) -> list[Line]:
         groups += [(Span(f"  {name} {count}", "warn"),) for name, count in counts if count]
     for name, value in (("feed", health.feed_us_p99), ("decide", health.decision_us_p99)):
         if value is not None:
-            groups.append((Span(f"  {name} p99 ", "dim"), Span(f"{value:.0f} µs")))
+            groups.append((Span(f"  {name} p99 ", "dim"), Span(_micro(value))))
     if view is not None and view.feed.latency_ms is not None:
         groups.append((Span("  venue lag ", "dim"), Span(f"{view.feed.latency_ms:.0f} ms")))
     groups.append((Span("  mem ", "dim"), Span(f"{health.rss_mib:.0f} MiB")))

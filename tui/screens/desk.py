@@ -65,6 +65,7 @@ class DeskScreen(Screen[None]):
                 yield self._pane("ladder", ladder())
                 yield self._pane("positions", panel("positions", present_positions), rows=True)
                 yield self._pane("orders", panel("orders", present_orders), rows=True)
+                yield self._pane("pnl", panel("pnl", present_pnl))
             with Vertical(id="main"):
                 yield self._pane("chart", chart())
                 with Horizontal(id="lower"):
@@ -75,7 +76,6 @@ class DeskScreen(Screen[None]):
                     with Vertical(id="right"):
                         yield self._pane("signals", panel("signals", present_signals))
                         yield self._pane("agent", panel("agent", present_agent))
-                        yield self._pane("pnl", panel("pnl", present_pnl))
                         yield self._pane("notices", panel("notices", present_notices))
         yield self._pane("status", row(status_line))
         yield self._pane("footer", row(footer_line))

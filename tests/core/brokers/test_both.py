@@ -176,6 +176,7 @@ def test_cancel_that_finds_nothing_is_answered_with_the_reason(rig: Rig) -> None
     assert "no such order" in rig.of("never-sent")[0].reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", list(Side))
 def test_resting_order_fills_as_maker_at_its_price_and_no_more_than_traded(
     rig: Rig, side: Side
