@@ -33,7 +33,7 @@ def replay_command(options: ReplayOptions) -> int:
     if not options.headless:
         from cli.screen import run_with_screen
 
-        return run_with_screen(_words(options), _replay_state(options), settings.screen)
+        return run_with_screen(_words(options), _replay_state(options), settings)
     state = StateDir(_replay_state(options)).create()
     clock = SystemClock()
     lock = EngineLock(state, venue=reader.meta.venue, command="replay", started_ns=clock.now_ns())

@@ -20,7 +20,7 @@ def run_command(options: RunOptions) -> int:
     if not options.headless:
         from cli.screen import run_with_screen
 
-        return run_with_screen(_words(options), state_dir, settings.screen)
+        return run_with_screen(_words(options), state_dir, settings)
     state = StateDir(state_dir).create()
     clock = SystemClock()
     venue = settings.run.venue

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from core.config import ScreenSettings
+from core.config import Settings
 from core.control import GetSnapshot, Stop, request
 from core.errors import TryAgain, UserError
 from core.state import StateDir
@@ -21,7 +21,7 @@ PATIENCE_S = 1.5
 LOG_NAME = "engine.log"
 
 
-def run_with_screen(words: list[str], state_dir: Path, settings: ScreenSettings) -> int:
+def run_with_screen(words: list[str], state_dir: Path, settings: Settings) -> int:
     """Run ``tapewright WORDS`` as the engine's process with a screen here; return the exit code."""
     if not sys.stdout.isatty() or not sys.stdin.isatty():
         raise UserError("no terminal here for the screen; add --headless to run without one")
@@ -44,7 +44,9 @@ def run_with_screen(words: list[str], state_dir: Path, settings: ScreenSettings)
             return code
         from tui.app import run_screen
 
-        return run_screen(state_dir, settings, owns_engine=True)
+        return run_screen(
+            state_dir, settings.screen, owns_engine=True, min_labels=settings.blend.min_labels
+        )
     finally:
         _end(engine, state_dir)
 

@@ -77,7 +77,8 @@ class Engine:
         self._next_cadence_ns: int | None = None
         self._next_curve_ns = 0
         self._has_latched = False
-        self._cooldown_until: dict[str, int] = {}
+        self._no_entry_until: dict[str, int] = {}
+        self._no_proposal_until: dict[str, int] = {}
         self._no_trade: dict[str, tuple[str, int]] = {}
 
     # --- time -----------------------------------------------------------------------------------
@@ -141,7 +142,9 @@ class Engine:
 
     def _on_feed_state(self, desk: Desk, event: FeedStateChanged) -> None:
         name = desk.instrument.name
-        self.context.journal(ev.FeedChanged(instrument=name, state=event.state, reason=event.reason))
+        self.context.journal(
+            ev.FeedChanged(instrument=name, state=event.state, reason=event.reason)
+        )
         if not desk.is_live:
             desk.on_doubt()
             self._withdraw(name, f"feed {event.state.value}: {event.reason}")
@@ -150,7 +153,7 @@ class Engine:
         """Take what the venue said about one of our orders."""
         self.execution.on_report(report)
         state = self.execution.orders.states[report.client_order_id]
-        self._cool_down(state.order.instrument)
+        self._no_entry_until[state.order.instrument] = self.context.now_ns + self._cooldown_ns
 
     # --- thinking -------------------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ class Engine:
     def _stand_aside(self, desk: Desk) -> Hold | None:
         """Return why the strategy is not even asked, or None."""
         name = desk.instrument.name
-        cooldown_ns = self._cooldown_until.get(name, 0) - self.context.now_ns
+        pause_ns = self._pause_ns(name)
         reasons = (
             (self.mode is Mode.OBSERVE, "observe", "observe mode: no proposals"),
             (bool(self.context.halted), "halted", f"halted: {self.context.halted}"),
@@ -181,14 +184,19 @@ class Engine:
             (name in self.pending, "pending", ""),
             (name in self.execution.closing, "closing", "closing the position"),
             (bool(self.execution.orders.open_states(name)), "working", "an order is working"),
-            # Exits are never slower than entries: the pause holds back new risk only.
-            (
-                cooldown_ns > 0 and not self.account.position(name),
-                "cooldown",
-                f"pausing {cooldown_ns / NS_PER_S:.0f} s after a trade",
-            ),
+            (pause_ns > 0, "pause", f"pausing {pause_ns / NS_PER_S:.0f} s after the last one"),
         )
         return next((Hold(code, text) for applies, code, text in reasons if applies), None)
+
+    def _pause_ns(self, name: str) -> int:
+        """Return how long no proposal is made; what was turned down is not asked again at once.
+
+        Exits are never slower than entries: a trade holds back new risk only.
+        """
+        until_ns = self._no_proposal_until.get(name, 0)
+        if not self.account.position(name):
+            until_ns = max(until_ns, self._no_entry_until.get(name, 0))
+        return until_ns - self.context.now_ns
 
     def _sight(self, desk: Desk) -> Sight:
         book = self.account.books[desk.instrument.name]
@@ -288,7 +296,6 @@ class Engine:
         """End a proposal; an approved one goes to the gate. Return what happened in words."""
         proposal = pending.proposal
         del self.pending[proposal.instrument]
-        self._cool_down(proposal.instrument)
         answered = ev.Answered(
             decision_id=proposal.decision_id,
             verdict=verdict,
@@ -298,6 +305,8 @@ class Engine:
             note=note,
         )
         if verdict is not Verdict.APPROVED:
+            until_ns = self.context.now_ns + self._cooldown_ns
+            self._no_proposal_until[proposal.instrument] = until_ns
             self.context.journal(answered, pending.seq)
             return f"{proposal.decision_id} {verdict.value}" + (f": {note}" if note else "")
         seq = self.context.write(answered, pending.seq)
@@ -306,9 +315,6 @@ class Engine:
             reduces=proposal.action is Action.EXIT,
         )  # fmt: skip
         return self.execution.send(order, proposal.decision_id, seq)
-
-    def _cool_down(self, name: str) -> None:
-        self._cooldown_until[name] = self.context.now_ns + self._cooldown_ns
 
     def _withdraw(self, name: str, why: str) -> None:
         pending = self.pending.get(name)

@@ -1,7 +1,7 @@
 """Palettes: a style for every role. Two of them differ only in what up and down look like.
 
 Contrast of up and down on the pane ground and distances under colour blindness were measured
-for the pairs chosen; blue and orange (Okabe-Ito) is the pair that survives all of them.
+for the colours chosen; blue and orange (Okabe-Ito) are the two that survive all of them.
 Direction is never colour alone: every present function adds ▲ ▼, a sign or a word.
 """
 
@@ -16,7 +16,7 @@ from tui.present.line import Role
 PaletteName = Literal["teal-red", "blue-orange"]
 GROUND = "#0d1117"
 _INK, _STRONG, _DIM, _FAINT = "#d3dae3", "#ffffff", "#8593a3", "#3f4b59"
-_PAIRS: dict[PaletteName, dict[str, str]] = {
+_DIRECTIONS: dict[PaletteName, dict[str, str]] = {
     "teal-red": {
         "up": "#26a69a", "down": "#ef5350", "up_bar": "#1b6f67", "down_bar": "#8e3533",
         "up_bright": "#4fd8ca", "down_bright": "#ff7b78",
@@ -32,7 +32,7 @@ _PAIRS: dict[PaletteName, dict[str, str]] = {
 
 def styles(name: PaletteName) -> dict[Role, Style]:
     """Return the style of every role in one palette."""
-    pair = _PAIRS[name]
+    hues = _DIRECTIONS[name]
     return {
         "text": Style(color=_INK),
         "strong": Style(color=_STRONG, bold=True),
@@ -41,14 +41,14 @@ def styles(name: PaletteName) -> dict[Role, Style]:
         "title": Style(color="#b6c5d6", bold=True),
         "focus": Style(color="#ffd866", bold=True),
         "accent": Style(color="#c4a7e7"),
-        "up": Style(color=pair["up"]),
-        "down": Style(color=pair["down"]),
-        "up_strong": Style(color=pair["up_bright"], bold=True),
-        "down_strong": Style(color=pair["down_bright"], bold=True),
-        "up_bar": Style(color=pair["up_bar"]),
-        "down_bar": Style(color=pair["down_bar"]),
-        "up_tag": Style(color=_STRONG, bgcolor=pair["up_tag"], bold=True),
-        "down_tag": Style(color=_STRONG, bgcolor=pair["down_tag"], bold=True),
+        "up": Style(color=hues["up"]),
+        "down": Style(color=hues["down"]),
+        "up_strong": Style(color=hues["up_bright"], bold=True),
+        "down_strong": Style(color=hues["down_bright"], bold=True),
+        "up_bar": Style(color=hues["up_bar"]),
+        "down_bar": Style(color=hues["down_bar"]),
+        "up_tag": Style(color=_STRONG, bgcolor=hues["up_tag"], bold=True),
+        "down_tag": Style(color=_STRONG, bgcolor=hues["down_tag"], bold=True),
         "ok": Style(color="#8fce6a"),
         "warn": Style(color="#f0c05a"),
         "error": Style(color="#ff6b68", bold=True),

@@ -152,7 +152,7 @@ class SimMarket:
         levels = [Level(book_side, t, self.lots_at(book_side, t)) for t, _ in rows]
         best_ticks, best_lots = self._best(book_side)
         if rows and (best_ticks - rows[-1][0]) * side > 0:
-            # Said again because the kernel may just have put it there (see _settle_best).
+            # Said again because the kernel may just have put it there (see settle_best).
             levels.append(Level(book_side, best_ticks, best_lots))
         executions = [Execution(ticks, filled) for ticks, filled in rows]
         return MarketEvent(now_ns, side if rows else 0, levels, executions, [])

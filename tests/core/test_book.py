@@ -66,6 +66,10 @@ def assert_same(book: Book, plain: DictBook) -> None:
     assert book.touch(DEPTH_LEVELS + 1)[:4] == book.touch()[:4]
 
 
+def marked(words: np.ndarray) -> list[int]:
+    return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).tolist()
+
+
 def assert_sound(book: Book) -> None:
     """Check the invariants of the kernel's own bookkeeping."""
     for side in (kernel.BIDS, kernel.ASKS):
@@ -77,8 +81,11 @@ def assert_sound(book: Book) -> None:
         assert head[kernel.N_FAR] == np.count_nonzero(book._far[side, :, 0])
         if head[kernel.N_LEVELS]:
             assert len(occupied), "the best level lies in the window"
-        marked = np.unpackbits(book._bits[side, : window >> 6].view(np.uint8), bitorder="little")
-        assert np.flatnonzero(marked).tolist() == occupied.tolist()
+        first, middle = window >> 6, (window >> 6) + max(1, window >> 12)
+        bits = book._bits[side]
+        assert marked(bits[:first]) == occupied.tolist()
+        assert marked(bits[first:middle]) == sorted(set((occupied >> 6).tolist()))
+        assert marked(bits[middle:]) == sorted(set((occupied >> 12).tolist()))
         assert head[kernel.N_LEVELS] <= book._far.shape[1] // 2
 
 
@@ -93,7 +100,7 @@ level = st.tuples(st.integers(0, 1), any_ticks, st.sampled_from([0, 0, 1, 7, 100
 
 
 class BookMachine(RuleBasedStateMachine):
-    @initialize(window=st.sampled_from([64, 128, 4096]))
+    @initialize(window=st.sampled_from([64, 128, 4096, 2**15]))
     def start(self, window: int) -> None:
         self.book = Book(BTC, window=window)
         self.plain = DictBook()
@@ -133,7 +140,7 @@ class BookMachine(RuleBasedStateMachine):
         assert_sound(self.book)
 
 
-BookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=12, deadline=None)
+BookMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=12, deadline=None)
 TestBookMachine = pytest.mark.slow(BookMachine.TestCase)
 
 
@@ -198,6 +205,21 @@ def test_window_follows_a_falling_market_before_the_next_levels_are_all_outside(
     book.apply(rows((0, 1000, 0)))
     assert book.best_bid == (945, 1)
     assert (book.window_moves, book.far_levels) == (1, 0)
+
+
+@pytest.mark.parametrize("away", [1, 63, 64, 65, 4095, 4096, 4097, 12_000])
+def test_next_level_is_found_over_any_gap_inside_the_window(away: int) -> None:
+    """A word, a group and the top of the bitmap are left behind empty, and must say so."""
+    book = Book(BTC, window=2**15)
+    for best in (50_000, 50_001, 50_063):
+        book.clear()
+        book.apply(
+            rows((0, best, 5), (0, best - away, 7), (1, best + 1, 5), (1, best + 1 + away, 7))
+        )
+        book.apply(rows((0, best, 0), (1, best + 1, 0)))
+        assert book.touch() == (best - away, 7, best + 1 + away, 7, 7, 7)
+        assert_sound(book)
+    assert book.window_moves == 0
 
 
 def test_better_price_above_the_window_becomes_best_at_once() -> None:

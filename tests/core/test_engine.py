@@ -117,7 +117,7 @@ def test_a_rejected_proposal_sends_nothing_and_the_strategy_pauses() -> None:
     bench.engine.answer(bench.propose(), Verdict.REJECTED, "human:trader")
     bench.pass_ms(250)
     assert not bench.engine.pending
-    assert bench.engine.holds["BTCUSDT"].code == "cooldown"
+    assert bench.engine.holds["BTCUSDT"].code == "pause"
     bench.pass_ms(5_000)
     assert bench.engine.pending
 
@@ -169,6 +169,18 @@ def test_a_position_is_proposed_for_exit_when_its_time_is_up() -> None:
     bench.pass_ms(30_500)
     (pending,) = bench.engine.pending.values()
     assert (pending.proposal.side, pending.proposal.qty_lots) == (Side.SELL, 1666)
+
+
+def test_an_exit_that_was_turned_down_is_not_asked_again_at_once() -> None:
+    bench = Bench()
+    bench.open_position()
+    bench.pass_ms(30_500)
+    (pending,) = bench.engine.pending.values()
+    bench.engine.answer(pending.proposal.decision_id, Verdict.REJECTED, "human:trader")
+    bench.pass_ms(4_500)
+    assert not bench.engine.pending
+    bench.pass_ms(1_000)
+    assert bench.engine.pending
 
 
 def test_feed_doubt_withdraws_the_proposal_and_stops_new_ones() -> None:

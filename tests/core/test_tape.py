@@ -75,6 +75,7 @@ def test_header_names_run_and_instruments_in_row_order(tmp_path: Path) -> None:
     assert (info.instruments[1].tick_size, info.instruments[1].lot_size) == ("0.01", "0.0001")
 
 
+@pytest.mark.slow
 def test_file_cut_at_any_byte_of_the_last_chunk_reads_to_the_one_before(tmp_path: Path) -> None:
     rows = some_rows(2 * CHUNK)
     write(tmp_path, rows)
@@ -92,6 +93,7 @@ def test_file_cut_at_any_byte_of_the_last_chunk_reads_to_the_one_before(tmp_path
     assert not reader.is_cut
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_is_told(tmp_path: Path) -> None:
     rows = some_rows(CHUNK + 1)
     write(tmp_path, rows)
@@ -141,6 +143,13 @@ def test_file_that_is_no_tape_is_refused_by_name(tmp_path: Path, content: bytes)
 def test_missing_file_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(TapeError, match="absent"):
         TapeReader(tmp_path / "absent.tape")
+
+
+def test_partly_empty_chunk_holds_nothing_of_the_chunk_before(tmp_path: Path) -> None:
+    write(tmp_path, some_rows(CHUNK + 1))
+    (path,) = tape_files(tmp_path, "run")
+    unused = (CHUNK - 1) * MARKET_STATE.itemsize
+    assert path.read_bytes()[-unused:] == bytes(unused)
 
 
 def test_rows_are_on_disk_when_they_span_the_age_without_a_full_chunk(tmp_path: Path) -> None:

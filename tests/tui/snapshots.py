@@ -178,7 +178,8 @@ def fill(seq: int, side: str = "BUY", **changes: Any) -> FillView:
             instrument="SIM-USD", side=side, price=f"{100 + (seq % 9) / 100:.2f}", qty="9.987",
             fee="0.010000", realized="0" if side == "BUY" else "0.2996",
             rationale=f"Decision d-{seq:06d}: queue imbalance +0.62 pulled P(up) to 56.3 %, "
-            "expected 3.14 bps against 1.22 bps of cost; risk allowed 1 of 5 orders and 1000 of 5000 USD.",
+            "expected 3.14 bps against 1.22 bps of cost; risk allowed 1 of 5 orders and 1000 "
+            "of 5000 USD.",
         ),
         **changes,
     )  # fmt: skip

@@ -90,6 +90,12 @@ def test_an_unproven_forecast_says_how_many_labels_are_missing_and_is_grey() -> 
     assert not roles & {"up", "down", "up_strong", "down_strong", "ok"}
 
 
+def test_a_narrow_pane_shortens_the_badge_and_never_the_probability() -> None:
+    shown = text(present_signals, scene(made.no_skill()), 41, 17).splitlines()
+    assert shown[1].split() == ["P(up)", "1", "s", "▲54.1", "%", "unproven", "43/100"]
+    assert shown[3].split() == ["P(up)", "5", "s", "▲56.3", "%", "no", "edge", "-0.4", "%"]
+
+
 def test_a_worthless_forecast_is_called_no_edge() -> None:
     assert "no edge: skill -0.4 %" in text(present_signals, scene(made.no_skill()), 60, 14)
 

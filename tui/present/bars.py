@@ -57,7 +57,7 @@ def gauge(p: float, base: float, width: int, low: float, high: float) -> Line:
     for x in range(width):
         is_filled = centre <= x <= at or at <= x <= centre
         if x == centre:
-            spans.append(Span("┃", "strong"))
+            spans.append(Span("┃", "accent" if tick == centre else "strong"))
         elif x == tick:
             spans.append(Span("╎", "accent"))
         elif is_filled:

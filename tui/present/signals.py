@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.model.decision import Forecast
 from core.snapshot import InstrumentView, SignalView
 from tui.present.bars import gauge, signed_bar
-from tui.present.line import Line, Panel, Role, Span, spread_out
+from tui.present.line import Line, Panel, Role, Span, line_width, spread_out
 from tui.present.scene import Scene
 from tui.present.text import fit, fit_right
 
@@ -61,15 +61,21 @@ def is_proven(forecast: Forecast) -> bool:
     return forecast.skill is not None and forecast.skill > 0
 
 
-def badge(forecast: Forecast, min_labels: int | None) -> Span:
-    """Return the skill in words: proven, no better than the base rate, or not proven yet."""
+def badge(forecast: Forecast, min_labels: int | None, room: int) -> Span:
+    """Return the skill in words that fit: proven, no better than the base rate, or unproven."""
+    n = forecast.n_resolved
     if forecast.skill is None:
-        of = f" of {min_labels}" if min_labels is not None else ""
-        return Span(f"unproven: {forecast.n_resolved}{of} labels", "dim")
-    text = f"skill {forecast.skill * 100:+.1f} % · n {forecast.n_resolved}"
+        of = "" if min_labels is None else f" of {min_labels}"
+        short = "" if min_labels is None else f"/{min_labels}"
+        return Span(_fitting(f"unproven: {n}{of} labels", f"unproven {n}{short}", room), "dim")
+    skill = f"{forecast.skill * 100:+.1f} %"
     if forecast.skill > 0:
-        return Span(text, "ok")
-    return Span(f"no edge: {text}", "dim")
+        return Span(_fitting(f"skill {skill} · n {n}", f"skill {skill} n {n}", room), "ok")
+    return Span(_fitting(f"no edge: skill {skill} · n {n}", f"no edge {skill}", room), "dim")
+
+
+def _fitting(long: str, short: str, room: int) -> str:
+    return long if len(long) <= room else short
 
 
 def forecast_lines(forecast: Forecast, width: int, min_labels: int | None) -> tuple[Line, Line]:
@@ -88,7 +94,8 @@ def forecast_lines(forecast: Forecast, width: int, min_labels: int | None) -> tu
         Span(f" P(up) {forecast.horizon_s} s ", "title"),
         Span(f"{mark}{forecast.p_up * 100:.1f} %", role),
     )
-    head = spread_out(numbers, (badge(forecast, min_labels), Span(" ")), width)
+    words = badge(forecast, min_labels, width - line_width(numbers) - 2)
+    head = spread_out(numbers, (words, Span(" ")), width)
     scale = (
         Span(f" {low * 100:2.0f} ", "dim"),
         *bars,
