@@ -99,9 +99,8 @@ class EngineProcess:
         metrics = Metrics()
         with start_metrics(metrics, self.metrics_port):
             while True:
-                metrics.orders.clear()
-                metrics.orders.update(self.rig.session.engine.execution.orders.counts)
-                metrics.update(self.commands.snapshot())
+                counts = self.rig.session.engine.execution.orders.counts
+                metrics.update(self.commands.snapshot(), counts)
                 await asyncio.sleep(METRICS_S)
 
 
