@@ -3,7 +3,7 @@
 An odd node goes up as it is and is never doubled: doubling gives two different ledgers one root.
 Leaves come hashed (``ledger.chain.leaf_hash``); indices are from 0, so event ``seq`` is leaf
 ``seq - 1``. ``Frontier`` is what the writer keeps: one hash a set bit of the size.
-Source: RFC 9162, sections 2.1.1 to 2.1.4, from memory and held to its reference vectors in tests.
+Source: RFC 9162, sections 2.1.1 to 2.1.4; tests hold it to the vectors of certificate-transparency.
 """
 
 from __future__ import annotations

@@ -89,17 +89,23 @@ def _sample_second(clock, values):
 
 
 @jit
-def advance(clock, values, now_ns):
-    """Move to ``now_ns``: decay the sums, move the averages, sample each whole second."""
-    if clock[HAS_BOOK] == 0 or now_ns <= clock[LAST_NS]:
-        return
-    dt = (now_ns - clock[LAST_NS]) * 1e-9
-    clock[LAST_NS] = now_ns
+def _sample_seconds(clock, values, now_ns):
+    """Sample the mid in force at each whole second up to ``now_ns``."""
     if now_ns - clock[NEXT_SECOND_NS] > MAX_CATCH_UP_S * SECOND_NS:
         clock[NEXT_SECOND_NS] = (now_ns // SECOND_NS - MAX_CATCH_UP_S + 1) * SECOND_NS
     while clock[NEXT_SECOND_NS] <= now_ns:
         _sample_second(clock, values)
         clock[NEXT_SECOND_NS] += SECOND_NS
+
+
+@jit
+def advance(clock, values, now_ns):
+    """Move to the event at ``now_ns``: decay the sums, move the averages, sample the seconds."""
+    if clock[HAS_BOOK] == 0 or now_ns <= clock[LAST_NS]:
+        return
+    dt = (now_ns - clock[LAST_NS]) * 1e-9
+    clock[LAST_NS] = now_ns
+    _sample_seconds(clock, values, now_ns)
     keep_1s = math.exp(-dt)
     keep_5s = math.exp(-dt / 5.0)
     keep_30s = math.exp(-dt / 30.0)
@@ -224,29 +230,36 @@ def _breakout(clock, values):
 def read(clock, values, now_ns, out):
     """Write the feature vector as of ``now_ns`` into ``out``, float64[N_FEATURES].
 
-    Returns True when the vector means something (book seen, MIN_SECONDS whole seconds).
+    Reading leaves no trace in the sums and averages: how often and when one looks never changes
+    what is seen later. Returns True when the vector means something (book seen, MIN_SECONDS whole
+    seconds).
     """
-    advance(clock, values, now_ns)
     if clock[HAS_BOOK] == 0:
         return False
+    _sample_seconds(clock, values, now_ns)
+    dt = max(0, now_ns - clock[LAST_NS]) * 1e-9
+    keep_1s = math.exp(-dt)
+    keep_5s = math.exp(-dt / 5.0)
+    keep_30s = math.exp(-dt / 30.0)
     mid = values[MID]
     spread = values[ASK] - values[BID]
     volatility = volatility_bps(clock, values)
     sd_ticks = volatility * 1e-4 * mid
-    depth = max(values[DEPTH_MEAN], 1e-9)
+    best = 0.5 * (values[BID_LOTS] + values[ASK_LOTS])
+    depth = max(best + (values[DEPTH_MEAN] - best) * keep_30s, 1e-9)
     out[0] = spread
     out[1] = _balance(values[BID_LOTS], values[ASK_LOTS])
     out[2] = _balance(values[DEPTH_BID], values[DEPTH_ASK])
-    out[3] = math.tanh(values[OFI_1S] / depth / 2.0)
-    out[4] = math.tanh(values[OFI_5S] / depth / 4.0)
-    out[5] = _balance(values[BUY_1S], values[SELL_1S])
-    out[6] = _balance(values[BUY_5S], values[SELL_5S])
-    out[7] = _balance(values[BUY_30S], values[SELL_30S])
+    out[3] = math.tanh(values[OFI_1S] * keep_1s / depth / 2.0)
+    out[4] = math.tanh(values[OFI_5S] * keep_5s / depth / 4.0)
+    out[5] = _balance(values[BUY_1S] * keep_1s, values[SELL_1S] * keep_1s)
+    out[6] = _balance(values[BUY_5S] * keep_5s, values[SELL_5S] * keep_5s)
+    out[7] = _balance(values[BUY_30S] * keep_30s, values[SELL_30S] * keep_30s)
     out[8] = _move(clock, values, now_ns, 1, sd_ticks)
     out[9] = _move(clock, values, now_ns, 5, sd_ticks)
     out[10] = 0.0
     if sd_ticks > 0.0:
-        gap = values[EMA_FAST] - values[EMA_SLOW]
+        gap = (values[EMA_FAST] - mid) * keep_5s - (values[EMA_SLOW] - mid) * keep_30s
         out[10] = math.tanh(gap / (sd_ticks * math.sqrt(TAU_SLOW_S)))
     out[11] = _breakout(clock, values)
     out[12] = volatility

@@ -243,3 +243,23 @@ def test_late_event_moves_no_time_back() -> None:
     features.on_trade(START_NS, 100, 100, -1)
     vector = features.read(START_NS + 5 * S)
     assert vector[FEATURE_NAMES.index("pressure_5s")] == 0.0
+
+
+def test_how_often_one_looks_never_changes_what_is_seen_later() -> None:
+    generator = np.random.default_rng(11)
+    seldom, often = Features(), Features()
+    now_ns, bid = 10**18, 10_000
+    for _ in range(400):
+        bid += int(generator.integers(-1, 2))
+        levels = (bid, int(generator.integers(1, 50))), (bid + 1, int(generator.integers(1, 50)))
+        depth = (int(generator.integers(50, 99)), int(generator.integers(50, 99)))
+        side = int(generator.choice([-1, 1]))
+        for features in (seldom, often):
+            features.on_trade(now_ns, bid, 3, side)
+            features.on_book(now_ns, *levels, depth)
+        step_ns = int(generator.exponential(3e8)) + 1
+        for part in range(1, 5):
+            often.read(now_ns + step_ns * part // 5)
+        now_ns += step_ns
+    assert seldom.read(now_ns).tobytes() == often.read(now_ns).tobytes()
+    assert seldom.values.tobytes() == often.values.tobytes()

@@ -1,0 +1,217 @@
+"""The ledger's Ed25519 key: ``ledger.key`` (secret, 0600) and ``ledger.pub`` beside it.
+
+A ledger has one key for life: keyring and rotation are not there yet. What names a key is its
+fingerprint, the first 16 bytes of the SHA-256 of the public key; checkpoints carry it in their
+name ``tapewright/<fingerprint>``. The secret is in no repr, log or error text.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing_extensions import override
+
+from core.errors import Failed, UserError, ValueRefused
+
+KEY_NAME = "ledger.key"
+PUBLIC_NAME = "ledger.pub"
+_ED25519 = b"\x01"
+"""The algorithm byte of a C2SP signed note."""
+_BYTES_MAX = 4096
+_VKEY = re.compile(r"([^\s+]{1,200})\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})", re.ASCII)
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    """What checks a signature; ``raw`` is the 32 bytes of the key."""
+
+    name: str
+    raw: bytes
+
+    @classmethod
+    def of(cls, raw: bytes) -> PublicKey:
+        """Return the key under the name that a ledger gives it."""
+        return cls(f"tapewright/{hashlib.sha256(raw).hexdigest()[:32]}", raw)
+
+    @property
+    def fingerprint(self) -> str:
+        """The name's last part, for people to compare: 32 hex digits."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def key_id(self) -> bytes:
+        """The 4 bytes that lead to this key. Source: C2SP signed-note, Ed25519."""
+        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.raw).digest()[:4]
+
+    @property
+    def text(self) -> str:
+        """What ``ledger.pub`` holds: a C2SP verifier key, then the same for OpenSSL."""
+        vkey = base64.b64encode(_ED25519 + self.raw).decode()
+        pem = Ed25519PublicKey.from_public_bytes(self.raw).public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return f"{self.name}+{self.key_id.hex()}+{vkey}\n{pem.decode()}"
+
+    def is_signed(self, message: bytes, signature: bytes) -> bool:
+        """Tell whether this key signed ``message``."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def parse_vkey(line: str) -> PublicKey:
+    """Return the key of a C2SP verifier-key line. Errors: ``ValueRefused``."""
+    match = _VKEY.fullmatch(line)
+    if match is None:
+        raise ValueRefused("it is not a line NAME+ID+KEY")
+    name, key_id, text = match.groups()
+    raw = base64.b64decode(text)
+    key = PublicKey(name, raw[1:])
+    if raw[:1] != _ED25519 or len(key.raw) != 32 or key.key_id.hex() != key_id:
+        raise ValueRefused("its id is not that of an Ed25519 key")
+    return key
+
+
+class SigningKey:
+    """The secret half. It signs and names itself; nothing here gives the secret away."""
+
+    __slots__ = ("_secret", "public")
+
+    def __init__(self, secret: Ed25519PrivateKey) -> None:
+        self._secret = secret
+        self.public = PublicKey.of(secret.public_key().public_bytes_raw())
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature; the same message always gets the same one."""
+        return self._secret.sign(message)
+
+    @override
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public.name})"
+
+
+def create(state_dir: Path) -> SigningKey:
+    """Make the key of a new ledger, durably, before anything is signed with it.
+
+    Errors: ``Failed`` if there is one already or it cannot be written.
+    """
+    secret = Ed25519PrivateKey.generate()
+    pem = secret.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = state_dir / KEY_NAME
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(file, pem)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        _sync_folder(state_dir)
+    except FileExistsError as error:
+        raise Failed(f"{path} exists already; a key is never replaced") from error
+    except OSError as error:
+        raise Failed(f"{path}: the key cannot be written ({error.strerror})") from error
+    return SigningKey(secret)
+
+
+def load(state_dir: Path) -> SigningKey | None:
+    """Return the ledger's key, or None if there is none.
+
+    Errors: ``UserError`` for a key that others may read or that is no plain file of ours, with the
+    remedy; ``Failed`` for one that is not an Ed25519 key.
+    """
+    path = state_dir / KEY_NAME
+    try:
+        pem = _read_secret(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Failed(f"{path}: the key cannot be read ({error.strerror})") from error
+    # ``from None``: the parser's own error could speak of what it read.
+    try:
+        secret = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise Failed(f"{path} is not a private key in PEM form; put the right one back") from None
+    if not isinstance(secret, Ed25519PrivateKey):
+        raise Failed(f"{path} is a key of another kind than Ed25519; put the right one back")
+    return SigningKey(secret)
+
+
+def _read_secret(path: Path) -> bytes:
+    if path.is_symlink():
+        raise UserError(f"{path} is a symbolic link; put the key itself there")
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path} is not a plain file; put the key itself there")
+        if found.st_uid != os.geteuid():
+            raise UserError(f"{path} belongs to another user; make it yours: chown")
+        if found.st_mode & 0o077:
+            raise UserError(
+                f"{path} was open to others (mode {found.st_mode & 0o777:04o}): chmod 600 {path}; "
+                "if somebody else may have read it, begin a new ledger with --state DIR"
+            )
+        return os.read(file, _BYTES_MAX)
+    finally:
+        os.close(file)
+
+
+def write_public(state_dir: Path, key: PublicKey) -> None:
+    """Write ``ledger.pub`` as one act. Errors: ``Failed``."""
+    path = state_dir / PUBLIC_NAME
+    draft = path.with_name(PUBLIC_NAME + ".new")
+    try:
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        try:
+            os.write(file, key.text.encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+        draft.replace(path)
+        _sync_folder(state_dir)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise Failed(f"{path}: the public key cannot be written ({error.strerror})") from error
+
+
+def read_public(state_dir: Path) -> PublicKey | None:
+    """Return what ``ledger.pub`` says, or None if there is none.
+
+    Errors: ``Failed`` unless it is byte for byte what ``write_public`` writes.
+    """
+    path = state_dir / PUBLIC_NAME
+    try:
+        with path.open("rb") as file:
+            data = file.read(_BYTES_MAX)
+        key = parse_vkey(data.decode("ascii").partition("\n")[0])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ValueRefused) as error:
+        raise Failed(f"{path}: the public key cannot be read ({error})") from error
+    if key != PublicKey.of(key.raw) or data != key.text.encode():
+        raise Failed(f"{path}: the public key is not as this program wrote it")
+    return key
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
