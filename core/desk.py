@@ -12,8 +12,8 @@ import numpy as np
 from core.blend import Blend
 from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
-from core.feeds.protocol import InstrumentFeed
 from core.features import Features
+from core.feeds.protocol import InstrumentFeed
 from core.market_row import fill_row
 from core.model.decision import AgentView, Forecast
 from core.model.market import MARKET_STATE, BookMoved, FeedState, TradePrint

@@ -80,7 +80,7 @@ def test_each_doubt_or_limit_refuses_an_entry(changes: dict, code: str) -> None:
 
 def test_the_daily_loss_limit_bites_exactly_at_the_limit() -> None:
     assert check(order(), view(today=Decimal("-199.99")), LIMITS).allowed
-    assert not check(order(), view(today=Decimal("-200")), LIMITS).allowed
+    assert not check(order(), view(today=Decimal(-200)), LIMITS).allowed
 
 
 def test_an_order_of_exactly_the_greatest_notional_passes_and_one_lot_more_does_not() -> None:
