@@ -82,17 +82,16 @@ async def _feed(
     The past gives the screen its chart and the forecasts their labels before the first proposal.
     """
     session = rig.session
-    engine, mode = session.engine, session.engine.mode
+    context = session.engine.context
     session.on_open(start_ns)
     venue.connect(start_ns)
-    engine.mode = Mode.OBSERVE
+    context.hold_back = "living through the market's past"
     past_ns, end_ns = start_ns, clock.now_ns()
     while past_ns < end_ns:
         past_ns = min(end_ns, past_ns + PAST_STEP_NS)
         run_sim_until(session, venue, past_ns)
         await asyncio.sleep(0)
-    # A mode set by hand meanwhile stands.
-    engine.mode = mode if engine.mode is Mode.OBSERVE else engine.mode
+    context.hold_back = ""
     # A recording begins with a whole book.
     venue.connect(past_ns)
     session.clock = ScaledClock(clock, end_ns, settings.sim.speed)

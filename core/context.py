@@ -26,6 +26,8 @@ class RunContext:
         self.halted = halted
         """Why no new risk may be taken; empty when it may."""
         self.halted_since_ns = 0
+        self.hold_back = ""
+        """Why nothing is proposed for now, such as a past being lived through; empty if nothing."""
         self.ledger_failure = ""
         """Why the ledger takes nothing any more; empty while it does."""
         self.unwritten = 0

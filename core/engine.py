@@ -179,6 +179,7 @@ class Engine:
         reasons = (
             (self.mode is Mode.OBSERVE, "observe", "observe mode: no proposals"),
             (bool(self.context.halted), "halted", f"halted: {self.context.halted}"),
+            (bool(self.context.hold_back), "hold_back", self.context.hold_back),
             (not desk.is_live, "feed", f"feed {desk.feed.state.value}: {desk.feed.reason}"),
             (desk.forecast is None, "warming", "warming up: too few seconds of book yet"),
             (name in self.pending, "pending", ""),

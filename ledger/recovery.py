@@ -13,10 +13,11 @@ from typing import NamedTuple
 from core.errors import Failed, ValueRefused
 from ledger import witness
 from ledger.chain import EMPTY_HEAD, ChainWalk, Head
+from ledger.coverage import Coverage, Stored, is_boundary, stored_notes
 from ledger.envelope import unseal
 from ledger.projections import WARMING, Projector
 
-GROUP_EVENTS_MAX = 1024
+XX
 """Largest commit group any writer may use; the witness may lag by one group."""
 
 
@@ -26,6 +27,9 @@ class Recovered(NamedTuple):
     head: Head
     run: str
     """Run id of the last event, empty in a new ledger."""
+    stored: list[Stored]
+    """The checkpoints, not checked yet."""
+    coverage: Coverage
 
 
 def recover(connection: sqlite3.Connection, state_dir: Path, projector: Projector) -> Recovered:
@@ -35,24 +39,27 @@ def recover(connection: sqlite3.Connection, state_dir: Path, projector: Projecto
     """
     seen = witness.read(state_dir)
     walk = ChainWalk()
+    stored = stored_notes(connection)
+    coverage = Coverage(seq for seq, _ in stored)
     at_witness = EMPTY_HEAD if seen is not None and seen.seq == 0 else None
     for seq, stored_hash, body in connection.execute(
         "SELECT seq, hash, body FROM events ORDER BY seq"
     ):
         problem = walk.step(seq, stored_hash, body)
         if problem is not None:
-            raise _refusal(problem)
+            raise refusal(problem)
+        coverage.take(seq, stored_hash, is_boundary=is_boundary(walk.tail))
         if seen is not None and seq == seen.seq:
             at_witness = walk.head
         if walk.tail is not None and walk.tail.type in WARMING:
             _warm(projector, seq, body)
     lag = witness_problem(seen, at_witness, walk.head)
     if lag is not None:
-        raise _refusal(lag)
+        raise refusal(lag)
     if seen != walk.head:
         witness.write(state_dir, walk.head)
     run = walk.tail.run.decode() if walk.tail is not None else ""
-    return Recovered(walk.head, run)
+    return Recovered(walk.head, run, stored, coverage)
 
 
 def _warm(projector: Projector, seq: int, body: bytes) -> None:
@@ -91,7 +98,8 @@ def witness_problem(
     return None
 
 
-def _refusal(problem: tuple[int | None, str]) -> Failed:
+def refusal(problem: tuple[int | None, str]) -> Failed:
+    """Return the error that keeps a ledger shut."""
     seq, what = problem
     return Failed(
         f"ledger refused: {what}" if seq is None else f"ledger refused: seq {seq}: {what}"

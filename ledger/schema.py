@@ -9,7 +9,9 @@ from __future__ import annotations
 
 APPLICATION_ID = 0x54505752
 """``TPWR``: marks the file as a Tapewright ledger."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added ``CHECKPOINTS``; a ledger of 1 is brought up to it by the next writer that opens it."""
+UNSIGNED_VERSION = 1
 
 TRUTH = """
 CREATE TABLE events(
@@ -34,6 +36,25 @@ CREATE TABLE run_clock(
   ended_wall TEXT
 ) STRICT;
 """
+
+CHECKPOINTS = """
+CREATE TABLE checkpoints(
+  seq INTEGER PRIMARY KEY,
+  note TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER checkpoints_only_at_the_head BEFORE INSERT ON checkpoints
+WHEN NEW.seq IS NOT (SELECT max(seq) FROM events)
+  OR NEW.seq <= (SELECT coalesce(max(seq), 0) FROM checkpoints)
+BEGIN SELECT RAISE(ABORT, 'checkpoints are of the newest event'); END;
+
+CREATE TRIGGER checkpoints_never_change BEFORE UPDATE ON checkpoints
+BEGIN SELECT RAISE(ABORT, 'checkpoints are never changed'); END;
+
+CREATE TRIGGER checkpoints_never_go BEFORE DELETE ON checkpoints
+BEGIN SELECT RAISE(ABORT, 'checkpoints are never deleted'); END;
+"""
+"""Signatures over the events; statements are apart by an empty line."""
 
 PROJECTIONS = """
 CREATE TABLE decisions(

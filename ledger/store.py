@@ -15,9 +15,16 @@ from pathlib import Path
 
 from core.errors import Failed, UserError
 from ledger import witness
-from ledger.schema import APPLICATION_ID, PROJECTIONS, SCHEMA_VERSION, TRUTH
+from ledger.keys import KEY_NAME, PUBLIC_NAME
+from ledger.schema import APPLICATION_ID, CHECKPOINTS, PROJECTIONS, SCHEMA_VERSION, TRUTH
 
 DB_NAME = "ledger.db"
+NOTES_NAME = "checkpoints.txt"
+"""Every checkpoint in order, each followed by an empty line."""
+OWN_FILES = (
+    DB_NAME, f"{DB_NAME}-wal", f"{DB_NAME}-shm", witness.NAME, KEY_NAME, PUBLIC_NAME, NOTES_NAME,
+)  # fmt: skip
+"""What no export may replace."""
 BUSY_MS = 5_000
 """How long a statement waits for a reader's or a second writer's lock."""
 
@@ -67,10 +74,26 @@ def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
     _set(connection, "journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 0")
     if is_empty:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {TRUTH} {PROJECTIONS}"
+            f"BEGIN IMMEDIATE; {TRUTH} {CHECKPOINTS} {PROJECTIONS}"
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
             "COMMIT;"
         )
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the schema version that the file says it has."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def add_checkpoints(connection: sqlite3.Connection, first: tuple[int, str] | None) -> None:
+    """Bring a ledger of schema 1 up to 2, with its first checkpoint, as one act."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in CHECKPOINTS.strip().split("\n\n"):
+        connection.execute(statement)
+    if first is not None:
+        connection.execute("INSERT INTO checkpoints VALUES(?, ?)", first)
+    connection.execute("PRAGMA user_version = 2")
+    connection.execute("COMMIT")
 
 
 def _set(connection: sqlite3.Connection, *settings: str) -> None:
@@ -82,7 +105,7 @@ def check_kind(connection: sqlite3.Connection, path: Path) -> None:
     """Errors: ``Failed`` unless the file is a ledger of a version this program reads."""
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise Failed(f"{path} is an SQLite file, but not a Tapewright ledger")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = version_of(connection)
     if version > SCHEMA_VERSION:
         raise Failed(f"{path} has schema {version}, this program reads up to {SCHEMA_VERSION}")
 

@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 from core.clock import iso_ns
 from core.errors import InvariantError
-from core.model.event import LedgerEvent, RunStarted
+from core.model.event import LedgerEvent, RunEnded, RunStarted
 from ledger import witness
 from ledger.chain import Head, leaf_hash
 from ledger.envelope import actor_of, seal
 from ledger.lot_rows import Place
+from ledger.notary import open_notary
 from ledger.projections import Projector
 from ledger.recovery import GROUP_EVENTS_MAX, recover
 from ledger.store import open_for_writing
@@ -57,6 +58,10 @@ class _ClockRow(NamedTuple):
     ended_wall: str | None
 
 
+class _Signing(NamedTuple):
+    """A wish for a checkpoint of the newest event before it."""
+
+
 class LedgerWriter:
     """The ledger as an ``EventSink``: one producer, one writer thread, one connection."""
 
@@ -69,7 +74,8 @@ class LedgerWriter:
     ) -> None:
         """Open and check the ledger in ``state_dir``.
 
-        Errors: ``Failed`` if chain, witness or file are not in order.
+        Errors: ``Failed`` if chain, witness, checkpoints or file are not in order; ``UserError``
+        for a key that others can read.
         """
         if not 0 < group_events <= GROUP_EVENTS_MAX:
             raise InvariantError(f"group was {group_events}, allowed is 1 to {GROUP_EVENTS_MAX}")
@@ -79,13 +85,14 @@ class LedgerWriter:
         self._projector = Projector(self._connection)
         try:
             found = recover(self._connection, state_dir, self._projector)
+            self._notary = open_notary(self._connection, state_dir, found)
         except BaseException:
             self._connection.close()
             raise
         self._head, self._run = found.head, found.run
         self._venue = self._projector.venue
         self._wake = threading.Condition()
-        self._queue: deque[_Entry | _ClockRow] = deque()
+        self._queue: deque[_Entry | _ClockRow | _Signing] = deque()
         self._waiting: deque[tuple[int, Future[None]]] = deque()
         self._put_count = self._done_count = 0
         self._closing = False
@@ -131,6 +138,12 @@ class LedgerWriter:
         with self._wake:
             self._check_usable()
             self._put(_ClockRow(run_id, None, iso_ns(wall_ns)))
+
+    def sign_head(self) -> None:
+        """Ask for a checkpoint of the newest event, unless it has one; ``flush`` waits for it."""
+        with self._wake:
+            self._check_usable()
+            self._put(_Signing())
 
     def flush(self) -> Future[None]:
         """Return a future that is done when everything appended so far is durable.
@@ -178,7 +191,7 @@ class LedgerWriter:
         if self._failure is not None:
             raise InvariantError(f"ledger failed: {self._failure}")
 
-    def _put(self, entry: _Entry | _ClockRow) -> None:
+    def _put(self, entry: _Entry | _ClockRow | _Signing) -> None:
         self._queue.append(entry)
         self._put_count += 1
         if len(self._queue) == 1 or len(self._queue) == self._group_events:
@@ -192,6 +205,7 @@ class LedgerWriter:
                 self._acknowledge(len(group))
                 if head is not None:
                     witness.write(self._state_dir, head)
+                self._notary.publish()
                 self._checkpoint_if_due()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except Exception as error:  # noqa: BLE001 - a thread's border: silence here loses events
@@ -199,7 +213,7 @@ class LedgerWriter:
         finally:
             self._connection.close()
 
-    def _take(self) -> list[_Entry | _ClockRow]:
+    def _take(self) -> list[_Entry | _ClockRow | _Signing]:
         """Return the next group; empty when closing with nothing left."""
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._closing)
@@ -211,7 +225,7 @@ class LedgerWriter:
         is_full = len(self._queue) >= self._group_events
         return is_full or bool(self._waiting) or self._closing
 
-    def _commit(self, group: list[_Entry | _ClockRow]) -> Head | None:
+    def _commit(self, group: list[_Entry | _ClockRow | _Signing]) -> Head | None:
         """Write one group as one transaction; return the head if it held an event."""
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
@@ -220,8 +234,13 @@ class LedgerWriter:
             if isinstance(entry, _ClockRow):
                 self._write_clock(entry)
                 continue
+            if isinstance(entry, _Signing):
+                self._notary.sign_head()
+                continue
             execute("INSERT INTO events VALUES(?, ?, ?)", (entry.place.seq, entry.hash, entry.body))
             self._projector.apply(entry.place, entry.event)
+            is_boundary = isinstance(entry.event, (RunStarted, RunEnded))
+            self._notary.take(entry.place.seq, entry.hash, is_boundary=is_boundary)
             last = entry
         execute("COMMIT")
         self._commits_unchecked += 1

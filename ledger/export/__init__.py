@@ -10,10 +10,8 @@ from typing import IO
 from core.errors import Failed, UserError, ValueRefused
 from ledger.export.formats import TEXT_FORMATS, Row, path_for_draft, write_parquet
 from ledger.export.tables import TABLES, Period, rows_of
-from ledger.store import DB_NAME, reading
-from ledger.witness import NAME as WITNESS_NAME
+from ledger.store import OWN_FILES, reading
 
-_OWN_FILES = (DB_NAME, f"{DB_NAME}-wal", f"{DB_NAME}-shm", WITNESS_NAME)
 FORMATS = (*TEXT_FORMATS, "parquet")
 
 
@@ -49,7 +47,7 @@ def export(
         raise UserError(f"format was {file_format!r}; there are {', '.join(FORMATS)}")
     if not isinstance(out, Path):
         return _write(state_dir, table, file_format, out, period)
-    if out.resolve() in {(state_dir / name).resolve() for name in _OWN_FILES}:
+    if out.resolve() in {(state_dir / name).resolve() for name in OWN_FILES}:
         raise UserError(f"{out} is the ledger itself; choose another file")
     draft = path_for_draft(out)
     try:

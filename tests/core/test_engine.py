@@ -153,6 +153,18 @@ def test_observe_mode_proposes_nothing() -> None:
     assert bench.engine.holds["BTCUSDT"].code == "observe"
 
 
+def test_nothing_is_proposed_while_something_holds_back() -> None:
+    bench = Bench()
+    bench.engine.context.hold_back = "living through the past"
+    bench.see()
+    bench.pass_ms(1_000)
+    assert not bench.engine.pending
+    assert bench.engine.holds["BTCUSDT"].text == "living through the past"
+    bench.engine.context.hold_back = ""
+    bench.pass_ms(250)
+    assert bench.engine.pending
+
+
 def test_a_fill_is_written_with_its_rationale_and_moves_the_position() -> None:
     bench = Bench()
     bench.open_position()
