@@ -25,7 +25,7 @@ class _Commands(LazyGroup):
         "ledger": LazyCommand("cli.ledger:ledger_app", "Export, verify and explain the ledger."),
     }
     order: ClassVar[tuple[str, ...]] = (
-        "run", "replay", "record", "train", "agents", "ledger", "status", "kill", "rearm",
+        "run", "replay", "backtest", "record", "train", "agents", "ledger", "status", "kill", "rearm",
         "attach", "stop", "doctor", "warm",
     )  # fmt: skip
 
@@ -156,6 +156,51 @@ def replay(
         config=config,
     )
     raise typer.Exit(replay_command(options))
+
+
+@app.command()
+def backtest(
+    *,
+    captures: Annotated[
+        list[Path], typer.Argument(metavar="CAPTURE...", help="Files of capture/1.")
+    ],
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write the report as JSON.")
+    ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write one page with charts.")
+    ] = None,
+    mode: Annotated[
+        Mode | None, typer.Option("--mode", help="auto (the default) trades; observe does not.")
+    ] = None,
+    seed: Seed = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Files at a time (default: one a core).")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", metavar="DIR", help="Keep each file's ledger in a folder below."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Run captures at full speed through the engine that trades live, and report.
+
+    Example: tapewright backtest monday.jsonl.gz tuesday.jsonl.gz --html report.html
+    """
+    from cli.backtest import backtest_command
+    from cli.options import BacktestOptions
+
+    options = BacktestOptions(
+        captures=tuple(captures),
+        json=json,
+        html=html,
+        mode=mode,
+        seed=seed,
+        jobs=jobs,
+        state=state,
+        config=config,
+    )
+    raise typer.Exit(backtest_command(options))
 
 
 @app.command()

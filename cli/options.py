@@ -58,6 +58,20 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     config: Path | None = None
 
 
+class BacktestOptions(msgspec.Struct, frozen=True, kw_only=True):
+    captures: tuple[Path, ...]
+    json: str | None = None
+    """File name, or ``-`` for standard output."""
+    html: str | None = None
+    mode: Mode | None = None
+    seed: int | None = None
+    jobs: int | None = None
+    """Files at a time; None: one a core."""
+    state: Path | None = None
+    """Folder that keeps one state directory a capture; None keeps nothing."""
+    config: Path | None = None
+
+
 class RecordOptions(msgspec.Struct, frozen=True, kw_only=True):
     venue: Venue
     symbols: tuple[str, ...]

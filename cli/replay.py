@@ -10,7 +10,7 @@ import msgspec
 
 from cli.engine import EngineProcess, run_process
 from cli.options import ReplayOptions, Speed
-from cli.wiring import RunPlan, fee_bps, open_ledger, wire
+from cli.wiring import Rig, RunPlan, fee_bps, open_ledger, wire
 from core.brokers.paper import PaperBroker
 from core.clock import SystemClock
 from core.config import Settings, load_settings
@@ -21,6 +21,8 @@ from core.feeds.summary import summary
 from core.model.decision import Mode
 from core.replay import run_replay
 from core.state import EngineLock, StateDir, resolve_state_dir
+from ledger.rows import History
+from ledger.writer import LedgerWriter
 
 REPLAY_DIR = "replay"
 """Below the user's state directory: a replay never writes into the ledger of live trading."""
@@ -73,21 +75,15 @@ def _replay(
     state: StateDir,
     clock: SystemClock,
 ) -> dict[str, object]:
-    meta = reader.meta
     writer, history = open_ledger(state)
-    plan = RunPlan(
-        state=state,
-        settings=settings,
+    plan = replay_plan(
+        reader,
+        state,
+        settings,
         mode=options.mode or Mode.OBSERVE,
         seed=settings.run.seed if options.seed is None else options.seed,
-        source=f"sha256:{_digest(options.capture)}",
-        source_name=f"replay {options.capture.name}",
     )
-    protocol = protocol_for(meta.venue, list(meta.instruments), settings)
-    broker = PaperBroker(protocol.instruments, settings, fee_bps(settings, meta.venue))
-    first = next(iter(reader), None)
-    start_ns = first.ns if first else 0
-    rig = wire(plan, protocol, broker, writer, history, start_ns, clock.now_ns())
+    rig = replay_rig(plan, reader, writer, history, clock.now_ns())
     process = EngineProcess(rig, state, clock, settings.metrics.port)
     speed = options.speed or Speed.MAX
     feed = run_replay(
@@ -95,7 +91,35 @@ def _replay(
     )
     body = process.run(feed, ends_with_feed=True, is_live=False)
     run_process(process, body, clock)
-    return summary(protocol)
+    return summary(rig.session.inner)
+
+
+def replay_plan(
+    reader: CaptureReader, state: StateDir, settings: Settings, *, mode: Mode, seed: int
+) -> RunPlan:
+    """Return the plan of a run over one capture; reads the file once for its digest."""
+    return RunPlan(
+        state=state,
+        settings=settings,
+        mode=mode,
+        seed=seed,
+        source=f"sha256:{_digest(reader.path)}",
+        source_name=f"replay {reader.path.name}",
+    )
+
+
+def replay_rig(
+    plan: RunPlan, reader: CaptureReader, writer: LedgerWriter, history: History, wall_ns: int
+) -> Rig:
+    """Wire the engine that trades live to a capture and the paper broker.
+
+    Errors: ``CaptureError`` if the first record cannot be read.
+    """
+    meta, settings = reader.meta, plan.settings
+    protocol = protocol_for(meta.venue, list(meta.instruments), settings)
+    broker = PaperBroker(protocol.instruments, settings, fee_bps(settings, meta.venue))
+    first = next(iter(reader), None)
+    return wire(plan, protocol, broker, writer, history, first.ns if first else 0, wall_ns)
 
 
 def _digest(path: Path) -> str:

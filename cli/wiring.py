@@ -45,6 +45,8 @@ class RunPlan(msgspec.Struct, frozen=True):
     """``live``, ``sim`` or ``sha256:...`` of the capture."""
     source_name: str
     """The same for people, such as ``replay btc.jsonl.gz``."""
+    models: Path | None = None
+    """Where the user's agents are; None: in ``state``."""
 
 
 class Rig(msgspec.Struct):
@@ -116,7 +118,7 @@ def load_policy(plan: RunPlan) -> tuple[Policy | None, dict[str, str], str]:
         return None, {}, "switched off: [agent] enabled = false"
     from agents.registry import open_policy
 
-    policy = open_policy(agent.id, plan.state.models)
+    policy = open_policy(agent.id, plan.models or plan.state.models)
     return policy, policy.digests, policy.note
 
 

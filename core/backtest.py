@@ -112,8 +112,6 @@ class Collector:
     def _on_fill(self, event: ev.Filled) -> None:
         name = event.fill.instrument
         purse = next(purse for purse in self._purses if purse.has(name))
-        # The marks first: a fill of the first second comes before the first look.
-        purse.sample(self._engine.context.now_ns)
         purse.take(event, self._entries.get(name, {}).get(event.decision_id))
         purse.sample(self._engine.context.now_ns)
 
@@ -136,15 +134,14 @@ class Collector:
         engine = self._engine
         self._look()
         counters = engine.protocol.counters
-        end_ns = engine.context.now_ns
         results = tuple(purse.result() for purse in self._purses)
         has_traded = any(result.fills for result in results)
         return FileReport(
             name=name,
             sha256=sha256,
             venue=engine.protocol.venue,
-            begin=iso_ns(self._begin_ns),
-            end=iso_ns(max(end_ns, self._begin_ns)),
+            begin=iso_ns(self._begin_ns) if self._begin_ns else "",
+            end=iso_ns(engine.context.now_ns) if self._begin_ns else "",
             fee_bps=engine.fee_bps,
             feed=Feed(counters.frames, counters.refused, counters.gaps, counters.resyncs),
             proposals=self._proposals,

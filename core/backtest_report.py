@@ -164,13 +164,13 @@ class FileReport(msgspec.Struct, frozen=True):
     sha256: str
     venue: str
     begin: str
-    """Time of the first record, ISO 8601, UTC."""
+    """Time of the first record, ISO 8601, UTC; empty where there was none."""
     end: str
     fee_bps: Decimal
     feed: Feed
     proposals: int
     orders: int
-    """Orders that left."""
+    """Orders with an intent in the ledger."""
     results: tuple[Result, ...]
     """One a quote currency."""
     reasons: tuple[Reason, ...]

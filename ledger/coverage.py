@@ -11,18 +11,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from core.errors import ValueRefused
+from core.errors import Failed, ValueRefused
 from ledger.checkpoint import ADOPTED, Checkpoint, open_note, parse_note
 from ledger.envelope import Tail
 from ledger.keys import PublicKey
 from ledger.schema import UNSIGNED_VERSION
 from ledger.store import NOTES_NAME, version_of
 from ledger.tree import EMPTY_ROOT, Frontier
+from ledger.witness import GROUP_EVENTS_MAX
 
 SIGN_EVERY = 256
 """Events between two checkpoints at most."""
-GROUP_EVENTS_MAX = 1024
-"""Largest commit group any writer may use; the files beside the database may lag by one group."""
 _BOUNDARIES = frozenset({b"RUN_STARTED", b"RUN_ENDED"})
 
 Problem = tuple[int | None, str]
@@ -37,10 +36,16 @@ class Stored(NamedTuple):
 
 
 def stored_notes(connection: sqlite3.Connection) -> list[Stored]:
-    """Return the stored checkpoints, oldest first; none in a ledger older than them."""
+    """Return the stored checkpoints, oldest first; none in a ledger older than them.
+
+    Errors: ``Failed`` if SQLite cannot read them.
+    """
     if version_of(connection) == UNSIGNED_VERSION:
         return []
-    rows = connection.execute("SELECT seq, note FROM checkpoints ORDER BY seq")
+    try:
+        rows = connection.execute("SELECT seq, note FROM checkpoints ORDER BY seq").fetchall()
+    except sqlite3.Error as error:
+        raise Failed(f"the checkpoints cannot be read ({error})") from error
     return [Stored(*row) for row in rows]
 
 
@@ -171,9 +176,12 @@ def older_problems(
         if fault is not None:
             yield None, f"{name}, checkpoint over seq 1 to {size}: {fault}"
         if size not in coverage.roots:
-            yield coverage.head_seq + 1, (
-                f"the events up to seq {size} are lost: {name} signs seq 1 to {size}, the ledger "
-                f"ends at seq {coverage.head_seq}"
+            yield (
+                coverage.head_seq + 1,
+                (
+                    f"the events up to seq {size} are lost: {name} signs seq 1 to {size}, the ledger "
+                    f"ends at seq {coverage.head_seq}"
+                ),
             )
         elif coverage.roots[size] != checkpoint.root:
             yield size, _rewritten(name, sound_to + 1, size)

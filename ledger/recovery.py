@@ -16,9 +16,7 @@ from ledger.chain import EMPTY_HEAD, ChainWalk, Head
 from ledger.coverage import Coverage, Stored, is_boundary, stored_notes
 from ledger.envelope import unseal
 from ledger.projections import WARMING, Projector
-
-XX
-"""Largest commit group any writer may use; the witness may lag by one group."""
+from ledger.witness import GROUP_EVENTS_MAX
 
 
 class Recovered(NamedTuple):

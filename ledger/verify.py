@@ -2,13 +2,15 @@
 
 It checks form, schema, chain and witness of every event, makes the tables anew beside the file
 and compares, and adds up fills and lots. Read-only: it never repairs, and an engine may be
-writing meanwhile. What it cannot see: a rewrite of the whole file together with its witness.
+writing meanwhile. What it cannot see without a checkpoint kept elsewhere: a rewrite by somebody
+who has the key, or who replaced it together with everything else.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
 from itertools import zip_longest
 from pathlib import Path
@@ -19,12 +21,14 @@ from core.errors import Failed, TapewrightError, ValueRefused
 from core.model.event import Filled, LedgerEvent, RunStarted
 from ledger import witness
 from ledger.chain import EMPTY_HEAD, ChainWalk, Head
+from ledger.coverage import Coverage, Stored, is_boundary, older_problems, stored_notes
 from ledger.envelope import Envelope, unseal
 from ledger.lot_rows import Place
 from ledger.projections import EXACT_DIGITS, Projector
 from ledger.recovery import witness_problem
-from ledger.schema import PROJECTION_KEYS, PROJECTIONS, TRUTH
-from ledger.store import reading
+from ledger.schema import CHECKPOINTS, PROJECTION_KEYS, PROJECTIONS, TRUTH, UNSIGNED_VERSION
+from ledger.seals import read_older, read_seals, seal_problems, signed_text
+from ledger.store import reading, version_of
 
 FINDINGS_MAX = 100
 """Findings kept; a ledger with more is wrong enough."""
@@ -49,6 +53,8 @@ class Report(msgspec.Struct, frozen=True):
     fills: int
     findings: tuple[Finding, ...]
     """First bad seq first."""
+    signed_text: str = ""
+    """What the checkpoints add, in words."""
 
     @property
     def ok_text(self) -> str:
@@ -58,12 +64,15 @@ class Report(msgspec.Struct, frozen=True):
         )
 
 
-def verify(state_dir: Path) -> Report:
+def verify(state_dir: Path, against: Path | None = None) -> Report:
     """Return what is wrong with the ledger in ``state_dir``.
 
-    Errors: ``UserError`` if there is none, ``Failed`` if SQLite cannot open it.
+    ``against`` is a file of older checkpoints that it must extend. Errors: ``UserError`` if there
+    is no ledger or no checkpoint in that file, ``Failed`` if SQLite cannot open the ledger.
     """
-    # The witness first: while an engine writes, the database may only be ahead of it.
+    older = read_older(against) if against is not None else None
+    # The files first: while an engine writes, the database may only be ahead of them.
+    seals = read_seals(state_dir)
     findings: list[Finding] = []
     seen: Head | None = None
     try:
@@ -73,26 +82,46 @@ def verify(state_dir: Path) -> Report:
         findings.append(Finding(None, str(error)))
         is_witness_readable = False
     with reading(state_dir) as connection:
-        check = _Pass(connection, findings, seen)
+        stored, version = _stored_notes(connection, findings), version_of(connection)
+        sizes = {seq for seq, _ in stored} | (older.sizes if older is not None else set())
+        check = _Pass(connection, findings, seen, Coverage(sizes))
         try:
             check.run()
             if is_witness_readable:
                 check.compare_witness()
+            check.find_all(seal_problems(seals, version, stored, check.coverage))
+            if older is not None:
+                judged = older.judged_by(seals.key)
+                check.find_all(older_problems(older.name, judged, check.coverage))
         except sqlite3.Error as error:
             check.find(None, f"SQLite cannot read on: {error}")
         finally:
             check.close()
     findings.sort(key=lambda finding: (finding.seq is None, finding.seq or 0))
-    return Report(check.walk.head, check.runs, check.fills, tuple(findings))
+    signed = signed_text(seals, version, stored, check.walk.head.seq, older)
+    return Report(check.walk.head, check.runs, check.fills, tuple(findings), signed)
+
+
+def _stored_notes(connection: sqlite3.Connection, findings: list[Finding]) -> list[Stored]:
+    try:
+        return stored_notes(connection)
+    except Failed as error:
+        findings.append(Finding(None, str(error)))
+        return []
 
 
 class _Pass:
     """One pass over one ledger, with a shadow of its tables made from the events."""
 
     def __init__(
-        self, connection: sqlite3.Connection, findings: list[Finding], seen: Head | None
+        self,
+        connection: sqlite3.Connection,
+        findings: list[Finding],
+        seen: Head | None,
+        coverage: Coverage,
     ) -> None:
         self.walk = ChainWalk()
+        self.coverage = coverage
         self.runs = self.fills = 0
         self._connection, self._findings, self._seen = connection, findings, seen
         self._at_witness = EMPTY_HEAD if seen is not None and seen.seq == 0 else None
@@ -108,6 +137,10 @@ class _Pass:
     def find(self, seq: int | None, what: str) -> None:
         if len(self._findings) < FINDINGS_MAX:
             self._findings.append(Finding(seq, what))
+
+    def find_all(self, problems: Iterable[tuple[int | None, str]]) -> None:
+        for seq, what in problems:
+            self.find(seq, what)
 
     def run(self) -> None:
         self._check_file()
@@ -128,8 +161,9 @@ class _Pass:
         for (text,) in self._connection.execute("PRAGMA integrity_check(5)"):
             if text != "ok":
                 self.find(None, f"SQLite integrity: {text}")
+        is_signed = version_of(self._connection) != UNSIGNED_VERSION
         with sqlite3.connect(":memory:") as model:
-            model.executescript(TRUTH + PROJECTIONS)
+            model.executescript(TRUTH + (CHECKPOINTS if is_signed else "") + PROJECTIONS)
             wanted = _schema_of(model)
         model.close()
         found = _schema_of(self._connection)
@@ -140,6 +174,7 @@ class _Pass:
 
     def _check_event(self, seq: int, stored_hash: bytes, body: bytes) -> None:
         problem = self.walk.step(seq, stored_hash, body)
+        self.coverage.take(seq, stored_hash, is_boundary=is_boundary(self.walk.tail))
         if self._seen is not None and seq == self._seen.seq:
             self._at_witness = self.walk.head
         if problem is not None:

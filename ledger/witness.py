@@ -17,6 +17,8 @@ from ledger.chain import EMPTY_HEAD, Head
 
 NAME = "ledger.head"
 EMPTY = EMPTY_HEAD
+GROUP_EVENTS_MAX = 1024
+"""Largest commit group any writer may use; files beside the database may lag by one group."""
 
 
 class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

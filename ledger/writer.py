@@ -20,12 +20,13 @@ from core.errors import InvariantError
 from core.model.event import LedgerEvent, RunEnded, RunStarted
 from ledger import witness
 from ledger.chain import Head, leaf_hash
-from ledger.envelope import actor_of, seal
+from ledger.envelope import actor_of, seal, unseal
 from ledger.lot_rows import Place
 from ledger.notary import open_notary
 from ledger.projections import Projector
-from ledger.recovery import GROUP_EVENTS_MAX, recover
+from ledger.recovery import recover
 from ledger.store import open_for_writing
+from ledger.witness import GROUP_EVENTS_MAX
 
 GROUP_EVENTS = 64
 """Events in one commit of live use; a replay may take more (up to ``GROUP_EVENTS_MAX``)."""
@@ -238,7 +239,8 @@ class LedgerWriter:
                 self._notary.sign_head()
                 continue
             execute("INSERT INTO events VALUES(?, ?, ?)", (entry.place.seq, entry.hash, entry.body))
-            self._projector.apply(entry.place, entry.event)
+            # From the bytes, as a rebuild would: floats were cut on the way there.
+            self._projector.apply(entry.place, unseal(entry.body)[1])
             is_boundary = isinstance(entry.event, (RunStarted, RunEnded))
             self._notary.take(entry.place.seq, entry.hash, is_boundary=is_boundary)
             last = entry

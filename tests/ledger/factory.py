@@ -44,9 +44,13 @@ from core.model.event import (
 from core.model.instrument import Instrument, plain
 from core.model.market import FeedState
 from core.model.order import Fill, Order, Side, TimeInForce
-from ledger.store import DB_NAME
+from ledger import witness
+from ledger.keys import KEY_NAME, PUBLIC_NAME
+from ledger.store import DB_NAME, NOTES_NAME
 from ledger.writer import LedgerWriter
 
+FILES = (DB_NAME, witness.NAME, KEY_NAME, PUBLIC_NAME, NOTES_NAME)
+"""What a closed ledger consists of."""
 START_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01
 INSTRUMENT = Instrument("sim", "SIM-USD", "SIM", "USD", Decimal("0.01"), Decimal("0.001"))
 CHECKS = (
@@ -233,10 +237,11 @@ def write_day(state_dir: Path, run_id: str = "run-1") -> tuple[int, str]:
         return write(state_dir, day(run_id))
     if run_id not in _days:
         head = write(state_dir, day(run_id))
-        files = {path.name: path.read_bytes() for path in state_dir.glob("ledger.*")}
+        files = {name: (state_dir / name).read_bytes() for name in FILES}
         _days[run_id] = (head, files)
     head, files = _days[run_id]
     for name, data in files.items():
+        (state_dir / name).touch(mode=0o600)
         (state_dir / name).write_bytes(data)
     return head
 

@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "ledger.md"
 
 def _columns() -> dict[str, list[str]]:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(schema.TRUTH + schema.PROJECTIONS)
+        connection.executescript(schema.TRUTH + schema.CHECKPOINTS + schema.PROJECTIONS)
         names = [row[0] for row in connection.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql IS NOT NULL"
         )]  # fmt: skip
@@ -43,7 +43,7 @@ def test_every_table_and_column_is_documented_in_order() -> None:
 
 def test_every_table_is_strict() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(schema.TRUTH + schema.PROJECTIONS)
+        connection.executescript(schema.TRUTH + schema.CHECKPOINTS + schema.PROJECTIONS)
         kinds = connection.execute("PRAGMA table_list").fetchall()
     strict = {row[1]: row[5] for row in kinds if not row[1].startswith("sqlite_")}
     assert strict == dict.fromkeys(_columns(), 1)
@@ -55,7 +55,11 @@ def test_export_leaves_no_column_out(table: str) -> None:
 
 
 def test_compared_tables_are_all_but_the_truth() -> None:
-    assert schema.PROJECTION_KEYS.keys() == _columns().keys() - {"events", "run_clock"}
+    assert schema.PROJECTION_KEYS.keys() == _columns().keys() - {
+        "events",
+        "run_clock",
+        "checkpoints",
+    }
 
 
 def test_statuses_that_recovery_leaves_alone_are_the_closed_ones() -> None:

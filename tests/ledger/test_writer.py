@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from core.errors import Failed, InvariantError
-from core.model.event import KillTripped, ModeChanged, RunEnded
+from core.model.decision import AgentView
+from core.model.event import Decided, KillTripped, ModeChanged, RunEnded
 from core.ports import EventSink
 from ledger import witness, writer
 from ledger.chain import Head, leaf_hash
 from ledger.reading import read_head
+from ledger.schema import SCHEMA_VERSION
 from ledger.store import DB_NAME, open_for_writing
 from ledger.verify import verify
 from ledger.writer import LedgerWriter
@@ -390,8 +393,8 @@ def test_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path) -> Non
 def test_ledger_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     factory.write_day(tmp_path)
     with closing(sqlite3.connect(tmp_path / DB_NAME)) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(Failed, match="schema 2"):
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(Failed, match=f"schema {SCHEMA_VERSION + 1}"):
         LedgerWriter(tmp_path)
 
 
@@ -399,3 +402,16 @@ def test_garbage_in_place_of_the_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / DB_NAME).write_bytes(b"not a database at all, " * 100)
     with pytest.raises(Failed, match="cannot be opened"):
         LedgerWriter(tmp_path)
+
+
+def test_derived_floats_are_the_same_live_as_in_a_rebuild(tmp_path: Path) -> None:
+    """A lean of cut probabilities is not the cut lean of whole ones; found in a live run."""
+    agent = AgentView("ppo-sim", (0.12345678949, 0.5, 0.15849512609), 0.9)
+    events = []
+    for event, ts_ns, cause in factory.day():
+        if isinstance(event, Decided):
+            proposal = msgspec.structs.replace(event.proposal, agent=agent)
+            event = msgspec.structs.replace(event, proposal=proposal)  # noqa: PLW2901 (the copy)
+        events.append(factory.Dated(event, ts_ns, cause))
+    factory.write(tmp_path, events)
+    assert list(verify(tmp_path).findings) == []

@@ -1,0 +1,102 @@
+"""Several files side by side: one process each, as many at a time as asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from cli.backtest_file import FileJob, run_file
+from core.backtest_report import BadFile, FileReport
+
+LOOK_S = 0.2
+"""How often the parent looks at how far its children are."""
+
+Show = Callable[[int, int], None]
+"""Takes the place of a file and the number of its records done."""
+
+_counts: Any = None
+"""In a child: records done of each file, shared with the parent."""
+
+
+def run_files(jobs: Sequence[FileJob], processes: int) -> list[FileReport | BadFile]:
+    """Run all files, at most ``processes`` at a time; return what came of them, in order."""
+    with _progress([job.path.name for job in jobs]) as show:
+        if min(processes, len(jobs)) <= 1:
+            return [run_file(job, lambda done, place=job.place: show(place, done)) for job in jobs]  # type: ignore[misc]
+        return _side_by_side(jobs, min(processes, len(jobs)), show)
+
+
+def _side_by_side(
+    jobs: Sequence[FileJob], processes: int, show: Show
+) -> list[FileReport | BadFile]:
+    context = multiprocessing.get_context("spawn")
+    counts = context.Array("q", len(jobs), lock=False)
+    pool = ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_begin_child, initargs=(counts,)
+    )
+    try:
+        futures = [pool.submit(_run_in_child, job) for job in jobs]
+        pending: set[Future[FileReport | BadFile]] = set(futures)
+        while pending:
+            _, pending = wait(pending, LOOK_S, FIRST_COMPLETED)
+            for place, done in enumerate(counts):
+                show(place, done)
+        return [_outcome(job, future) for job, future in zip(jobs, futures, strict=True)]
+    except BaseException:
+        # An interrupt: nobody waits for files that nobody will read.
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _outcome(job: FileJob, future: Future[FileReport | BadFile]) -> FileReport | BadFile:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return BadFile(job.path.name, f"{job.path}: the process that ran it was killed")
+
+
+def _begin_child(counts: Any) -> None:
+    global _counts  # noqa: PLW0603 (a process of the pool has one life and one array)
+    _counts = counts
+    # Ctrl-C reaches the whole group; the parent alone speaks of it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run_in_child(job: FileJob) -> FileReport | BadFile:
+    def tell(done: int) -> None:
+        _counts[job.place] = done
+
+    return run_file(job, tell)
+
+
+@contextlib.contextmanager
+def _progress(names: Sequence[str]) -> Iterator[Show]:
+    """Show a line a file on a terminal's stderr, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _place, _done: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from cli.exit import plain
+
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,.0f} records"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bars:
+        tasks = [bars.add_task(escape(plain(name)), total=None) for name in names]
+        yield lambda place, done: bars.update(tasks[place], completed=done)
