@@ -1,4 +1,4 @@
-"""``tapewright ledger``: read the evidence. Nothing here changes it.
+"""``tapewright ledger``: read the evidence. Nothing here changes it; ``checkpoint`` signs it.
 
 stdout is data, stderr is narration. Errors become exit codes in ``cli.exit``: 1 for a ledger
 that is wrong or cannot be read, 2 for one that is not there.
@@ -15,7 +15,9 @@ from typing import Annotated
 import typer
 
 from cli.exit import DONE, FAILED, tell
-from core.state import resolve_state_dir
+from core.clock import SystemClock
+from core.errors import Failed, TryAgain, UserError
+from core.state import StateDir, resolve_state_dir
 
 ledger_app = typer.Typer(
     no_args_is_help=True,
@@ -78,8 +80,10 @@ def export(
         period = period._replace(since=parse_time(since, "--since"))
     if until is not None:
         period = period._replace(until=parse_time(until, "--until"))
+    state_dir = resolve_state_dir(state)
+    _sign_before_export(state_dir)
     count = write_table(
-        resolve_state_dir(state),
+        state_dir,
         table=table.value,
         file_format=file_format.value,
         out=sys.stdout.buffer if out == "-" else Path(out),
@@ -88,20 +92,69 @@ def export(
     tell(f"{count} rows of {table.value} written to {'stdout' if out == '-' else out}")
 
 
+def _sign_before_export(state_dir: Path) -> None:
+    """Sign the newest events if nobody else does; an export that cannot be signed is told."""
+    from ledger.issue import is_readable, sign_head
+
+    try:
+        sign_head(StateDir(state_dir), SystemClock().now_ns(), adopts=False)
+    except TryAgain:
+        pass  # the engine that runs signs by itself
+    except (Failed, UserError) as error:
+        if is_readable(state_dir):  # else the export itself says why not
+            tell(f"the newest events are not signed: {error}")
+
+
 @ledger_app.command()
-def verify(*, state: State = None) -> None:
-    """Check every event, the chain, the witness and the tables; change nothing.
+def checkpoint(
+    *,
+    out: Annotated[str, typer.Option(metavar="FILE|-", help="Where to; - is stdout.")] = "-",
+    state: State = None,
+) -> None:
+    """Print the newest signed checkpoint; keep it elsewhere, and no edit stays unseen.
+
+    Without a running engine the newest event is signed first; with one, the newest checkpoint
+    that it signed is printed.
+
+    Example: tapewright ledger checkpoint --out /media/stick/tapewright-2026-03.txt
+    """
+    from ledger.issue import newest_checkpoint, sign_head, write_note
+
+    where = StateDir(resolve_state_dir(state))
+    try:
+        sign_head(where, SystemClock().now_ns())
+    except TryAgain as error:
+        tell(f"the newest that it signed is printed, {error}")
+    newest = newest_checkpoint(where.path)
+    if out == "-":
+        sys.stdout.buffer.write(newest.note.encode())
+        sys.stdout.flush()
+    else:
+        write_note(where.path, newest.note, Path(out))
+    tell(f"checkpoint over seq 1 to {newest.seq} written to {'stdout' if out == '-' else out}")
+
+
+@ledger_app.command()
+def verify(
+    *,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="An older checkpoint that the ledger must extend."),
+    ] = None,
+    state: State = None,
+) -> None:
+    """Check every event, chain, witness, checkpoints and tables; change nothing.
 
     Prints one line and exits with 0 if all holds; else what is wrong, first bad seq first, and 1.
 
-    Example: tapewright ledger verify --state /var/lib/tapewright
+    Example: tapewright ledger verify --against /media/stick/tapewright-2026-03.txt
     """
     from ledger.explain import safe
     from ledger.verify import verify as check
 
-    report = check(resolve_state_dir(state))
+    report = check(resolve_state_dir(state), against)
     if not report.findings:
-        print(report.ok_text)
+        print(f"{report.ok_text}; {safe(report.signed_text)}")
         raise typer.Exit(DONE)
     for finding in report.findings:
         print(safe(finding.text))

@@ -86,9 +86,7 @@ class Collector:
     def _on_decided(self, event: ev.Decided) -> None:
         proposal = event.proposal
         self._proposals += 1
-        facts = EntryFacts(
-            proposal.mid2_ticks, entry_parts(proposal.forecast, proposal.side)
-        )
+        facts = EntryFacts(proposal.mid2_ticks, entry_parts(proposal.forecast, proposal.side))
         if proposal.action is not Action.EXIT:
             # An entry is decided only while flat and with no order at work: the past is done.
             self._entries[proposal.instrument] = {}

@@ -22,6 +22,8 @@ from ledger.witness import GROUP_EVENTS_MAX
 
 SIGN_EVERY = 256
 """Events between two checkpoints at most."""
+REMAKE = "sqlite3 ledger.db 'SELECT note FROM checkpoints ORDER BY seq' > checkpoints.txt"
+"""What makes ``checkpoints.txt`` again, byte for byte."""
 _BOUNDARIES = frozenset({b"RUN_STARTED", b"RUN_ENDED"})
 
 Problem = tuple[int | None, str]
@@ -147,8 +149,7 @@ def file_problem(held: bytes | None, stored: list[Stored], head_seq: int) -> Pro
         return None
     return seq, (
         f"{NOTES_NAME} does not hold its checkpoint as the ledger does; if the file alone was lost "
-        "or spoilt, make it again: sqlite3 ledger.db 'SELECT note FROM checkpoints ORDER BY seq' "
-        f"> {NOTES_NAME}"
+        f"or spoilt, make it again: {REMAKE}"
     )
 
 
@@ -167,24 +168,19 @@ def older_problems(
 ) -> Iterator[Problem]:
     """Yield where the ledger does not extend checkpoints kept elsewhere, in a file ``name``.
 
-    ``older`` pairs each with what is wrong with its signature, or None. ``coverage`` was asked
-    for their sizes.
+    ``older`` pairs each, smallest first, with what is wrong with its signature, or None.
+    ``coverage`` was asked for their sizes.
     """
-    sound_to = 0
+    sound_to, head_seq = 0, coverage.head_seq
     for checkpoint, fault in older:
         size = checkpoint.size
         if fault is not None:
             yield None, f"{name}, checkpoint over seq 1 to {size}: {fault}"
         if size not in coverage.roots:
-            yield (
-                coverage.head_seq + 1,
-                (
-                    f"the events up to seq {size} are lost: {name} signs seq 1 to {size}, the ledger "
-                    f"ends at seq {coverage.head_seq}"
-                ),
-            )
-        elif coverage.roots[size] != checkpoint.root:
+            lost = f"{name} signs seq 1 to {size}, the ledger ends at seq {head_seq}"
+            yield head_seq + 1, f"the events up to seq {size} are lost: {lost}"
+            return
+        if coverage.roots[size] != checkpoint.root:
             yield size, _rewritten(name, sound_to + 1, size)
             return
-        else:
-            sound_to = size
+        sound_to = size

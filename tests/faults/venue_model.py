@@ -19,6 +19,7 @@ from core.feeds.protocol import FeedProtocol
 from tests.core.feeds.wire import instrument
 from tests.faults.market import ASK, BID, Change, Sides, TrueMarket
 
+_FIRST_VERSION = 1_000_000
 CONTROL, BOOK, SNAPSHOT, OTHER = "control", "book", "snapshot", "other"
 
 
@@ -53,7 +54,9 @@ class VenueModel:
         self.offset_ns = 0
         """Venue clock less ours."""
         self.markets = [
-            TrueMarket(instrument(self.venue, name, lot=self.lot), generator, self.n_levels)
+            TrueMarket(
+                instrument(self.venue, name, lot=self.lot), generator, self.n_levels, _FIRST_VERSION
+            )
             for name in self.names
         ]
         self.pending: list[list[Change]] = [[] for _ in self.markets]
@@ -190,6 +193,13 @@ class BinanceModel(VenueModel):
 
     def known(self, index: int) -> tuple[int, int]:
         return self._edges[index]
+
+    def restart_ids(self, by: int) -> None:
+        """Number every book on from another place, as after a restart of the matching."""
+        for index, market in enumerate(self.markets):
+            market.shift_versions(by)
+            self._sent[index] = market.version
+            self.pending[index] = []
 
     def _ms(self) -> int:
         return (self.now_ns + self.offset_ns) // NS_PER_MS

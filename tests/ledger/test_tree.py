@@ -1,4 +1,4 @@
-"""The tree: published vectors, every proof of every size up to 64, and proofs that are no proofs."""
+"""The tree: published vectors, every proof of sizes 1 to 64, and proofs that are none."""
 
 from __future__ import annotations
 
