@@ -13,7 +13,7 @@ NAME_CHARS = 28
 SIGNALS_SHOWN = 5
 REASONS_SHOWN = 5
 HEADS = (
-    "", "P&L net", "realized", "open", "fees", "max fall", "turnover", "trips", "hit", "slip bps",
+    "", "P&L net", "pre-fee", "realized", "open", "fees", "max fall", "turnover", "trips", "hit", "slip bps",
     "in mkt", "buy&hold",
 )  # fmt: skip
 
@@ -55,6 +55,7 @@ def _row(name: str, result: Result) -> tuple[str, ...]:
     return (
         _short(name),
         f"{money(result.pnl)} {result.currency}",
+        money(result.pnl_before_fees),
         money(result.realized),
         money(result.unrealized),
         money(result.fees),

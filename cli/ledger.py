@@ -123,8 +123,8 @@ def checkpoint(
     where = StateDir(resolve_state_dir(state))
     try:
         sign_head(where, SystemClock().now_ns())
-    except TryAgain as error:
-        tell(f"the newest that it signed is printed, {error}")
+    except TryAgain:
+        tell("an engine runs here: this is the newest that it has signed")
     newest = newest_checkpoint(where.path)
     if out == "-":
         sys.stdout.buffer.write(newest.note.encode())

@@ -36,7 +36,7 @@ svg{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}svg text
 margin:0 6px 0 0}.key.dash{border-top:2px dashed var(--hold);margin-left:16px}
 """
 HEADS = (
-    "", "P&L net", "realized", "unrealized", "fees", "max drawdown", "turnover", "round trips",
+    "", "P&L net", "before fees", "realized", "unrealized", "fees", "max drawdown", "turnover", "round trips",
     "hit rate", "slippage bps", "in market", "mean exposure", "buy and hold", "flat",
 )  # fmt: skip
 
@@ -90,6 +90,7 @@ def _row(name: str, result: Result, style: str = "") -> str:
     cells = [
         f"<td>{escape(name)}</td>",
         _money_cell(result.pnl, f" {result.currency}"),
+        _money_cell(result.pnl_before_fees),
         _money_cell(result.realized),
         _money_cell(result.unrealized),
         _cell(money(result.fees)),

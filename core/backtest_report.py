@@ -89,6 +89,11 @@ class Result(msgspec.Struct, frozen=True):
     reach: Reach = Reach()
 
     @property
+    def pnl_before_fees(self) -> Decimal:
+        """What prices alone brought: the first thing to look at where fees eat everything."""
+        return self.pnl + self.fees
+
+    @property
     def hit_rate(self) -> float | None:
         """Share of round trips that won; None without any."""
         return round(self.wins / self.round_trips, 6) if self.round_trips else None
@@ -294,6 +299,7 @@ def _result(result: Result) -> dict[str, Any]:
         "exposure_mean": result.exposure_mean,
         "hit_rate": result.hit_rate,
         "in_market": result.in_market,
+        "pnl_before_fees": result.pnl_before_fees,
         "slippage_bps": result.slippage_bps,
     }
 

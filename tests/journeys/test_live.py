@@ -86,3 +86,21 @@ def test_a_venue_that_is_not_there_asks_to_try_again(tmp_path: Path) -> None:
                       "--endpoint", "ws://127.0.0.1:9")  # fmt: skip
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
+
+
+async def test_recording_without_an_engine_writes_a_capture_that_replays(tmp_path: Path) -> None:
+    out = tmp_path / "day.jsonl.gz"
+    async with StubVenue([[book(60_000)]], answers, after_messages=1) as venue:
+        done = await asyncio.to_thread(
+            tapewright, "record", "--venue", "coinbase", "--symbol", "BTC-USD", "--out", out,
+            "--duration", "2", "--endpoint", venue.socket_address,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        again = await asyncio.to_thread(
+            tapewright, "record", "--venue", "coinbase", "--symbol", "BTC-USD", "--out", out,
+            "--duration", "2", "--endpoint", venue.socket_address,
+        )  # fmt: skip
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+    replayed = tapewright("replay", out, "--headless", "--summary", "-", "--state", tmp_path / "r")
+    assert json.loads(replayed.stdout)["instruments"]["BTC-USD"]["state"] == "live"
