@@ -13,8 +13,8 @@ NAME_CHARS = 28
 SIGNALS_SHOWN = 5
 REASONS_SHOWN = 5
 HEADS = (
-    "", "P&L net", "pre-fee", "realized", "open", "fees", "max fall", "turnover", "trips", "hit", "slip bps",
-    "in mkt", "buy&hold",
+    "", "P&L net", "pre-fee", "realized", "open", "fees", "max fall", "turnover", "trips", "hit",
+    "slip bps", "in mkt", "buy&hold",
 )  # fmt: skip
 
 

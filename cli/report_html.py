@@ -10,7 +10,6 @@ from cli.backtest_table import money
 from cli.svg import Bar, Series, bar_chart, line_chart
 from core.backtest_report import FileReport, Report, Result, RoundTrip
 from core.clock import NS_PER_S, iso_ns
-from core.curve import CurvePoint
 
 BARS_MAX = 240
 """More round trips than this are added up in runs of equal length, one bar a run."""
@@ -33,11 +32,14 @@ svg{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}svg text
 .own{stroke:var(--own)}.hold{stroke:var(--hold);stroke-dasharray:5 3}
 .fall{fill:var(--fall);stroke:var(--loss);stroke-width:1}.gain{fill:var(--gain)}.loss{fill:var(--loss)}
 .key{display:inline-block;width:18px;border-top:2px solid var(--own);vertical-align:4px;
-margin:0 6px 0 0}.key.dash{border-top:2px dashed var(--hold);margin-left:16px}
+margin:0 6px 0 0}.key.dash{border-top:2px dashed var(--hold)}.key.light{opacity:.5}
+.key+.key,.key.dash,.key.light{margin-left:16px}.gross{stroke:var(--own);opacity:.5}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:8px 20px;
+margin:14px 0}dt{color:var(--soft);font-size:12.5px}dd{margin:0;font-variant-numeric:tabular-nums}
 """
 HEADS = (
-    "", "P&L net", "before fees", "realized", "unrealized", "fees", "max drawdown", "turnover", "round trips",
-    "hit rate", "slippage bps", "in market", "mean exposure", "buy and hold", "flat",
+    "", "P&L net", "before fees", "fees", "max drawdown", "round trips", "hit rate",
+    "buy and hold", "flat",
 )  # fmt: skip
 
 
@@ -86,25 +88,44 @@ def _summary(report: Report) -> str:
 
 
 def _row(name: str, result: Result, style: str = "") -> str:
-    hit, slip = result.hit_rate, result.slippage_bps
     cells = [
         f"<td>{escape(name)}</td>",
         _money_cell(result.pnl, f" {result.currency}"),
         _money_cell(result.pnl_before_fees),
-        _money_cell(result.realized),
-        _money_cell(result.unrealized),
         _cell(money(result.fees)),
         _cell(money(result.max_drawdown)),
-        _cell(money(result.turnover, 2)),
         _cell(str(result.round_trips)),
-        _cell("–" if hit is None else f"{hit:.1%}"),
-        _cell("–" if slip is None else f"{slip:.2f}"),
-        _cell(f"{result.in_market:.1%}"),
-        _cell(money(result.exposure_mean, 2)),
+        _cell(_share(result.hit_rate)),
         _money_cell(result.buy_and_hold.pnl),
         _cell("0"),
     ]
     return f'<tr class="{style}">{"".join(cells)}</tr>'
+
+
+def _facts(result: Result) -> str:
+    """Return what the summary has no room for."""
+    slip = result.slippage_bps
+    facts = (
+        ("realized", money(result.realized)),
+        ("unrealized at the last mid", money(result.unrealized)),
+        ("turnover", money(result.turnover, 2)),
+        ("fills", str(result.fills)),
+        ("slippage from the decision's mid", "–" if slip is None else f"{slip:.2f} bps"),
+        ("in market", f"{_share(result.in_market)}, {result.in_market_ns / NS_PER_S:,.0f} s"),
+        ("exposure, mean", money(result.exposure_mean, 2)),
+        ("exposure, most", money(result.exposure_max, 2)),
+        ("still open", _open(result) or "nothing"),
+    )
+    rows = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def _open(result: Result) -> str:
+    return ", ".join(f"{qty} {name}" for name, qty in result.open_positions.items())
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _bad(report: Report) -> str:
@@ -137,14 +158,26 @@ def _file(file: FileReport) -> str:
 
 def _charts(result: Result, file: FileReport) -> str:
     points = file.curves[result.currency]
-    own = Series("strategy", "own", _line(points, "pnl"), is_stepped=True)
-    hold = Series("buy and hold", "hold", _line(points, "hold"))
+    lines = [
+        Series("buy and hold", "hold", [(float(p.ts_ns), float(p.hold)) for p in points]),
+        Series(
+            "before fees", "gross", [(float(p.ts_ns), float(p.pnl + p.fees)) for p in points],
+            is_stepped=True,
+        ),
+        Series(
+            "strategy", "own", [(float(p.ts_ns), float(p.pnl)) for p in points], is_stepped=True
+        ),
+    ]  # fmt: skip
     falls = [(float(point.ts_ns), -float(point.drawdown)) for point in points]
     trips = [trip for trip in file.trips if trip.instrument in result.instruments]
     title = f"P&L, {result.currency}"
-    key = '<span class="key"></span>strategy<span class="key dash"></span>buy and hold'
+    key = (
+        '<span class="key"></span>strategy<span class="key light"></span>before fees'
+        '<span class="key dash"></span>buy and hold'
+    )
     parts = [
-        _chart(title, line_chart([hold, own], _clock, title), key),
+        _facts(result) if result.fills else "",
+        _chart(title, line_chart(lines, _clock, title), key),
         _chart(
             "Drawdown",
             line_chart([Series("drawdown", "fall", falls, is_area=True)], _clock, "Drawdown"),
@@ -152,14 +185,7 @@ def _charts(result: Result, file: FileReport) -> str:
         _chart(*_trip_bars(trips)),
         _signals(result),
     ]  # fmt: skip
-    if result.open_positions:
-        held = ", ".join(f"{qty} {name}" for name, qty in result.open_positions.items())
-        parts.insert(0, f"<p>Still open at the end: {escape(held)}.</p>")
     return "".join(parts)
-
-
-def _line(points: Sequence[CurvePoint], field: str) -> list[tuple[float, float]]:
-    return [(float(point.ts_ns), float(getattr(point, field))) for point in points]
 
 
 def _clock(ns: float) -> str:

@@ -24,6 +24,8 @@ from ledger.rows import History
 
 PAST_STEP_NS = 10 * NS_PER_S
 """Market time lived through between two looks at commands."""
+PRESENT_NS = NS_PER_S // 20
+"""Closer than this to the clock, the past is over."""
 
 
 def start_sim(settings: Settings, state: StateDir, clock: Clock, duration_s: float | None) -> None:
@@ -86,13 +88,14 @@ async def _feed(
     session.on_open(start_ns)
     venue.connect(start_ns)
     context.hold_back = "living through the market's past"
-    past_ns, end_ns = start_ns, clock.now_ns()
-    while past_ns < end_ns:
-        past_ns = min(end_ns, past_ns + PAST_STEP_NS)
+    past_ns = start_ns
+    # Living through the past takes time too: go on until the present is reached.
+    while (behind_ns := clock.now_ns() - past_ns) > PRESENT_NS:
+        past_ns += min(behind_ns, PAST_STEP_NS)
         run_sim_until(session, venue, past_ns)
         await asyncio.sleep(0)
     context.hold_back = ""
     # A recording begins with a whole book.
     venue.connect(past_ns)
-    session.clock = ScaledClock(clock, end_ns, settings.sim.speed)
+    session.clock = ScaledClock(clock, past_ns, settings.sim.speed)
     await run_sim(session, venue, session.clock, recorder)

@@ -279,7 +279,7 @@ def encode(report: Report) -> bytes:
     tree = {
         "format": FORMAT,
         "terms": report.terms,
-        "total": [_result(one) for one in report.totals],
+        "total": [_total(one) for one in report.totals],
         "files": [_file(one) for one in report.files],
         "bad_files": report.bad_files,
     }
@@ -290,6 +290,12 @@ def encode(report: Report) -> bytes:
 def _file(file: FileReport) -> dict[str, Any]:
     fields = msgspec.structs.asdict(file)
     return fields | {"results": [_result(one) for one in file.results]}
+
+
+def _total(result: Result) -> dict[str, Any]:
+    fields = _result(result)
+    del fields["open_positions"]  # of one file each: a position does not go on into the next
+    return fields
 
 
 def _result(result: Result) -> dict[str, Any]:

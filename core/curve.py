@@ -24,6 +24,8 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
     """Deepest fall below the highest P&L so far, within the stretch; zero or more."""
     hold: Decimal
     """P&L of buy and hold at the same mark."""
+    fees: Decimal
+    """All fees paid so far; they are taken off ``pnl`` already."""
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -57,13 +59,13 @@ class Curve:
         self._in_last = 0
         """Values in the newest point so far."""
 
-    def take(self, ts_ns: int, pnl: Decimal, hold: Decimal) -> None:
-        """Take the P&L at ``ts_ns``; times never go back."""
+    def take(self, ts_ns: int, pnl: Decimal, hold: Decimal, fees: Decimal) -> None:
+        """Take the P&L and the fees so far at ``ts_ns``; times never go back."""
         before = self.reach
         high = max(before.high, pnl)
         fall = high - pnl
         self.reach = Reach(pnl, high, min(before.low, pnl), max(before.drawdown, fall))
-        point = CurvePoint(ts_ns, pnl, fall, hold)
+        point = CurvePoint(ts_ns, pnl, fall, hold, fees)
         if self._points and self._in_last < self._stride:
             self._points[-1] = _merged(self._points[-1], point)
             self._in_last += 1
@@ -87,4 +89,4 @@ class Curve:
 
 def _merged(earlier: CurvePoint, later: CurvePoint) -> CurvePoint:
     drawdown = max(earlier.drawdown, later.drawdown)
-    return CurvePoint(later.ts_ns, later.pnl, drawdown, later.hold)
+    return msgspec.structs.replace(later, drawdown=drawdown)

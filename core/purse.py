@@ -85,7 +85,7 @@ class Purse:
         self._last_ns = now_ns
         self._exposure = sum(map(self._exposure_of, self._books), ZERO)
         self._exposure_max = max(self._exposure_max, self._exposure)
-        self._curve.take(now_ns, self._pnl(self._books), self._pnl(self._held))
+        self._curve.take(now_ns, self._pnl(self._books), self._pnl(self._held), self._fees)
 
     def take(self, event: Filled, decision: EntryFacts | None) -> None:
         """Take a fill and the decision that asked for it (None: a command did).
@@ -199,7 +199,7 @@ class Purse:
             pnl=realized + unrealized,
             realized=realized,
             unrealized=unrealized,
-            fees=sum((book.fees for book in self._books.values()), ZERO),
+            fees=self._fees,
             max_drawdown=self._curve.reach.drawdown,
             turnover=self._turnover,
             fills=self._fills,
@@ -216,6 +216,10 @@ class Purse:
             signals=tuple(sorted(self._signals.values(), key=lambda s: (-s.realized, s.name))),
             reach=self._curve.reach,
         )
+
+    @property
+    def _fees(self) -> Decimal:
+        return sum((book.fees for book in self._books.values()), ZERO)
 
     def _open_positions(self) -> dict[str, str]:
         return {

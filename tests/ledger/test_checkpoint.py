@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ValueRefused
-from ledger import checkpoint
 from ledger.checkpoint import (
     ADOPTED,
     Checkpoint,
@@ -194,7 +193,3 @@ def test_file_with_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueRefused):
         for note in split_notes(text):
             parse_note(note)
-
-
-def test_bounds_are_named() -> None:
-    assert len(NOTE) < checkpoint.NOTE_CHARS_MAX
