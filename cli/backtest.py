@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 from cli.backtest_file import FileJob
 from cli.backtest_pool import run_files
@@ -31,7 +33,7 @@ def backtest_command(options: BacktestOptions) -> int:
     settings = load_settings(options.config)
     mode = options.mode or Mode.AUTO
     seed = settings.run.seed if options.seed is None else options.seed
-    with _root(options.state) as root:
+    with _termination_as_interrupt(), _root(options.state) as root:
         jobs = _jobs(options.captures, root, settings, mode, seed)
         done = run_files(jobs, options.jobs or len(os.sched_getaffinity(0)))
     report = Report(
@@ -62,6 +64,20 @@ def _check(options: BacktestOptions) -> None:
     for target in (options.json, options.html):
         if target not in {None, "-"} and not Path(str(target)).absolute().parent.is_dir():
             raise UserError(f"{target}: its folder is not there")
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Take SIGTERM like Ctrl-C: children are ended and temporary ledgers removed."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

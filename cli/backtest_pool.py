@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -41,7 +43,8 @@ def _side_by_side(
         processes, mp_context=context, initializer=_begin_child, initargs=(counts,)
     )
     try:
-        futures = [pool.submit(_run_in_child, job) for job in jobs]
+        with _interrupts_held_back():
+            futures = [pool.submit(_run_in_child, job) for job in jobs]
         pending: set[Future[FileReport | BadFile]] = set(futures)
         while pending:
             _, pending = wait(pending, LOOK_S, FIRST_COMPLETED)
@@ -49,7 +52,7 @@ def _side_by_side(
                 show(place, done)
         return [_outcome(job, future) for job, future in zip(jobs, futures, strict=True)]
     except BaseException:
-        # An interrupt: nobody waits for files that nobody will read.
+        # An interrupt: nobody waits for results that nobody will read.
         for child in multiprocessing.active_children():
             child.terminate()
         raise
@@ -64,11 +67,28 @@ def _outcome(job: FileJob, future: Future[FileReport | BadFile]) -> FileReport |
         return BadFile(job.path.name, f"{job.path}: the process that ran it was killed")
 
 
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start children that never see Ctrl-C: it reaches the whole group, and the parent answers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_child(counts: Any) -> None:
     global _counts  # noqa: PLW0603 (a process of the pool has one life and one array)
     _counts = counts
-    # Ctrl-C reaches the whole group; the parent alone speaks of it.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone: a killed parent could not end it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run_in_child(job: FileJob) -> FileReport | BadFile:

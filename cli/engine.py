@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any
 
+from cli.screen import SCREEN_EXPECTED
 from cli.wiring import Rig
-from core.clock import Clock
+from core.clock import NS_PER_S, Clock
 from core.commands import Commands
 from core.control import SOCKET_NAME, KillAll
 from core.metrics import Metrics, start_metrics
@@ -19,6 +21,10 @@ from core.state import StateDir
 TICK_S = 0.02
 """How often time is brought to a live engine between frames."""
 METRICS_S = 1.0
+LOOK_S = 0.1
+"""How often a feed that has ended looks whether a screen still shows it."""
+SCREEN_WAIT_S_MAX = 60.0
+"""How long a feed that has ended waits for that screen."""
 
 
 class EngineProcess:
@@ -63,7 +69,8 @@ class EngineProcess:
                 tasks.append(group.create_task(session.settle_forever()))
                 tasks.append(group.create_task(self._tick()))
             tasks.append(group.create_task(self._metrics()))
-            tasks.append(group.create_task(self._feed(feed, ends_with_feed=ends_with_feed)))
+            end = server if ends_with_feed else None
+            tasks.append(group.create_task(self._feed(feed, end)))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), duration_s)
             self.reason = self.reason or f"{duration_s:g} s are over"
@@ -79,13 +86,23 @@ class EngineProcess:
         kill = KillAll(reason="signal SIGUSR1", actor="system")
         loop.add_signal_handler(signal.SIGUSR1, self.commands.carry_out, kill)
 
-    async def _feed(self, feed: Coroutine[Any, Any, None], *, ends_with_feed: bool) -> None:
+    async def _feed(self, feed: Coroutine[Any, Any, None], end: ControlServer | None) -> None:
+        """Run the feed; with ``end``, stop after it, when no screen of that server looks."""
         await feed
         session = self.rig.session
         session.finished = session.finished or "the feed has ended"
         session.engine.context.notify("info", session.finished)
-        if ends_with_feed:
+        if end is not None:
+            await self._until_nobody_looks(end)
             self.stop(session.finished)
+
+    async def _until_nobody_looks(self, server: ControlServer) -> None:
+        waits_ns = int(SCREEN_WAIT_S_MAX * NS_PER_S) if SCREEN_EXPECTED in os.environ else 0
+        give_up_ns = self.clock.now_ns() + waits_ns
+        has_looked = False
+        while server.n_screens or (not has_looked and self.clock.now_ns() < give_up_ns):
+            has_looked = has_looked or server.n_screens > 0
+            await asyncio.sleep(LOOK_S)
 
     async def _tick(self) -> None:
         while True:

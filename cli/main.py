@@ -25,7 +25,7 @@ class _Commands(LazyGroup):
         "ledger": LazyCommand("cli.ledger:ledger_app", "Export, verify and explain the ledger."),
     }
     order: ClassVar[tuple[str, ...]] = (
-        "run", "replay", "backtest", "record", "train", "agents", "ledger", "status", "kill",
+        "run", "replay", "record", "backtest", "train", "agents", "ledger", "status", "kill",
         "rearm", "attach", "stop", "doctor", "warm",
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 from core.config import Settings
 from core.control import GetSnapshot, Stop, request
 from core.errors import TryAgain, UserError
-from core.state import StateDir
+from core.state import StateDir, running_engine
 
 POLL_S = 0.05
 START_S_MAX = 180.0
@@ -19,6 +20,8 @@ STOP_S_MAX = 15.0
 PATIENCE_S = 1.5
 """A start longer than this says what it is doing."""
 LOG_NAME = "engine.log"
+SCREEN_EXPECTED = "TAPEWRIGHT_SCREEN_EXPECTED"
+"""Set in the environment of the engine: a screen is about to look, even if the tape is short."""
 
 
 def run_with_screen(words: list[str], state_dir: Path, settings: Settings) -> int:
@@ -34,11 +37,12 @@ def run_with_screen(words: list[str], state_dir: Path, settings: Settings) -> in
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
+            env={**os.environ, SCREEN_EXPECTED: "1"},
             # Its own session: Ctrl-C and a closed terminal reach the screen, not the orders.
             start_new_session=True,
         )
     try:
-        code = _wait_for(engine, state_dir)
+        code = _wait_for(engine, state)
         if code is not None:
             sys.stderr.write(_tail(log, offset))
             return code
@@ -51,24 +55,34 @@ def run_with_screen(words: list[str], state_dir: Path, settings: Settings) -> in
         _end(engine, state_dir)
 
 
-def _wait_for(engine: subprocess.Popen[bytes], state_dir: Path) -> int | None:
-    """Wait until the engine answers; return its exit code if it ended instead."""
+def _wait_for(engine: subprocess.Popen[bytes], state: StateDir) -> int | None:
+    """Wait until the engine answers; return its exit code if it ended instead.
+
+    Only the engine that holds the lock counts: where another one runs, ours is refused, and a
+    screen that took that one for its own would stop it on leaving.
+    """
     start = time.monotonic()
     told = False
     while time.monotonic() - start < START_S_MAX:
         code = engine.poll()
         if code is not None:
             return code or 1
-        try:
-            request(state_dir, GetSnapshot(), timeout_s=2.0)
-        except TryAgain:
-            time.sleep(POLL_S)
-        else:
+        holder = running_engine(state)
+        if holder is not None and holder.pid == engine.pid and _answers(state):
             return None
         if not told and time.monotonic() - start > PATIENCE_S:
             told = True
             print("tapewright: starting the engine ...", file=sys.stderr)
+        time.sleep(POLL_S)
     raise TryAgain(f"the engine did not answer within {START_S_MAX:.0f} s; see its log")
+
+
+def _answers(state: StateDir) -> bool:
+    try:
+        request(state.path, GetSnapshot(), timeout_s=2.0)
+    except TryAgain:
+        return False
+    return True
 
 
 def _tail(log: Path, offset: int) -> str:

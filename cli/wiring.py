@@ -147,6 +147,8 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWr
         halted=(halt.reason or "halted") if halt.is_halted else "",
     )
     engine = Engine(setup)
+    # Engine time may begin in a past that is lived through; the ledger's begins now.
+    engine.context.floor_ns = wall_ns if plan.source == "sim" else start_ns
     engine.context.move_to(start_ns)
     engine.context.write(started)
     writer.begin_run(started.run_id, wall_ns)
@@ -221,7 +223,10 @@ def _recover(engine: Engine, history: History) -> None:
 def _apply_rearm_request(engine: Engine, latch: KillLatch) -> None:
     request = latch.rearm_request()
     if request is not None and engine.context.halted:
-        engine.rearm(request.actor, request.reason)
+        try:
+            engine.rearm(request.actor, request.reason)
+        except ValueError as error:
+            engine.context.notify("error", f"not re-armed: {error}")
     elif engine.context.halted:
         engine.context.notify("error", f"HALTED since before this start: {engine.context.halted}")
 

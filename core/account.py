@@ -95,6 +95,11 @@ class Account:
         unrealized = self.unrealized()
         return None if unrealized is None else self._realized_day + unrealized
 
+    def realized_today(self, now_ns: int) -> Decimal:
+        """Return what was realized since 00:00 UTC."""
+        self._roll_day(now_ns)
+        return self._realized_day
+
     def sample_curve(self) -> None:
         """Append the total to the curve; call once a second."""
         unrealized = self.unrealized()

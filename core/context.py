@@ -23,6 +23,8 @@ class RunContext:
         self.run_id = run_id
         self.now_ns = 0
         """Engine time: of the last event, timer or report taken."""
+        self.floor_ns = 0
+        """No stamp is earlier: the ledger's time never goes back while a past is lived through."""
         self.halted = halted
         """Why no new risk may be taken; empty when it may."""
         self.halted_since_ns = 0
@@ -42,6 +44,11 @@ class RunContext:
         self._ids += 1
         return f"{self.run_id[:8]}-{kind}{self._ids}"
 
+    @property
+    def stamp_ns(self) -> int:
+        """Engine time as it goes to the ledger, the latch and the notices."""
+        return max(self.now_ns, self.floor_ns)
+
     def move_to(self, now_ns: int) -> None:
         """Move engine time forward; an earlier time is ignored."""
         self.now_ns = max(self.now_ns, now_ns)
@@ -52,7 +59,7 @@ class RunContext:
         Errors: ``LedgerDown`` when the ledger is broken; then everything is halted.
         """
         try:
-            return self._sink.append(event, self.now_ns, cause)
+            return self._sink.append(event, self.stamp_ns, cause)
         except InvariantError as error:
             self.lose_ledger(str(error))
             raise LedgerDown(str(error)) from error
@@ -71,10 +78,10 @@ class RunContext:
             return
         self.ledger_failure = why
         self.halted = self.halted or f"no ledger: {why}"
-        self.halted_since_ns = self.halted_since_ns or self.now_ns
+        self.halted_since_ns = self.halted_since_ns or self.stamp_ns
         self.notify("error", f"HALTED, the ledger cannot be written: {why}")
 
     def notify(self, severity: str, text: str) -> None:
         """Add a notice for the screen; ``info``, ``warning`` or ``error``."""
         self._notice_count += 1
-        self.notices.append(Notice(self._notice_count, iso_ns(self.now_ns), severity, text))
+        self.notices.append(Notice(self._notice_count, iso_ns(self.stamp_ns), severity, text))

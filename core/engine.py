@@ -20,6 +20,7 @@ from core.execution import Execution
 from core.feeds.protocol import FeedProtocol
 from core.model import event as ev
 from core.model.decision import Action, LimitCheck, Mode, Proposal, Verdict
+from core.model.instrument import plain
 from core.model.market import BookMoved, FeedStateChanged, MarketEvent, TradePrint
 from core.model.order import Fill, OrderReport
 from core.ports import EventSink, Latch, Policy
@@ -27,6 +28,8 @@ from core.strategy import Hold, Idea, Sight, consider
 
 LEVELS_SEEN = 20
 NO_TRADE_EVERY_NS = 60 * NS_PER_S
+LOSS_LOOKS = 3
+"""Looks at the marks, a second apart, that must all be over the daily loss limit."""
 
 
 class EngineSetup(msgspec.Struct, frozen=True):
@@ -77,6 +80,7 @@ class Engine:
         self._next_cadence_ns: int | None = None
         self._next_curve_ns = 0
         self._has_latched = False
+        self._looks_over = 0
         self._no_entry_until: dict[str, int] = {}
         self._no_proposal_until: dict[str, int] = {}
         self._no_trade: dict[str, tuple[str, int]] = {}
@@ -112,14 +116,30 @@ class Engine:
             self.execution.step_closing(name)
         for desk in self.desks:
             self._think(desk)
-        if now_ns >= self._next_curve_ns:
+        if now_ns >= self._next_curve_ns and not self.context.hold_back:
             self._next_curve_ns = now_ns + NS_PER_S
             self.account.sample_curve()
+            self._watch_losses()
+
+    def _watch_losses(self) -> None:
+        """Kill when the day's loss reached its limit; once a second.
+
+        What is realized counts at once; a mark must stand ``LOSS_LOOKS`` looks, for one bad quote
+        is not a loss. Re-armed on the same day with the loss still there, it kills again.
+        """
+        limit = -self.settings.risk.max_daily_loss
+        today = self.account.today(self.context.now_ns)
+        is_over = today is not None and today <= limit
+        self._looks_over = self._looks_over + 1 if is_over else 0
+        realized = self.account.realized_today(self.context.now_ns)
+        if not self.context.halted and (realized <= limit or self._looks_over >= LOSS_LOOKS):
+            lost = realized if today is None else today
+            self.kill_all("system", f"daily loss {plain(lost)} reached its limit {plain(limit)}")
 
     def _latch_without_ledger(self) -> None:
         """The ledger is gone: latch, cancel; positions stay, for closing them needs a ledger."""
         self._has_latched = True
-        self.latch.trip(self.context.halted, "system", self.context.now_ns)
+        self.latch.trip(self.context.halted, "system", self.context.stamp_ns)
         self.execution.cancel_orders("system", "no ledger")
         for name in self.by_name:
             self._withdraw(name, "no ledger")
@@ -360,8 +380,8 @@ class Engine:
         Nothing before the cancels can fail: the ledger is told after them.
         """
         self.context.halted = why or "killed"
-        self.context.halted_since_ns = self.context.now_ns
-        durable = self.latch.trip(self.context.halted, actor, self.context.now_ns)
+        self.context.halted_since_ns = self.context.stamp_ns
+        durable = self.latch.trip(self.context.halted, actor, self.context.stamp_ns)
         canceled = self.execution.cancel_orders(actor, why)
         self.context.journal(ev.KillTripped(scope="all", actor=actor, reason=why))
         for name in self.by_name:
@@ -388,7 +408,10 @@ class Engine:
         if self.execution.orders.open_states() or self.execution.closing:
             raise ValueError("orders or closes are still working")
         self.context.write(ev.Rearmed(actor=actor, reason=reason.strip()))
-        self.latch.rearm()
+        try:
+            self.latch.rearm()
+        except OSError as error:
+            raise ValueError(f"the latch cannot be removed: {error.strerror}") from error
         self.context.halted = ""
         self.context.notify("warning", f"re-armed by {actor}: {reason.strip()}")
         return "re-armed"

@@ -213,7 +213,7 @@ def _positions(engine: Engine) -> tuple[PositionView, ...]:
         if not book.position_lots and not book.realized:
             continue
         instrument = book.instrument
-        mark2 = engine.account.mark2(name)
+        mark2 = None if engine.context.hold_back else engine.account.mark2(name)
         average = book.average_price()
         held_ns = engine.context.now_ns - book.opened_ns if book.opened_ns else 0
         views.append(
@@ -278,7 +278,9 @@ def _text(value: Decimal | None) -> str | None:
 
 def _pnl(engine: Engine) -> PnlView:
     account = engine.account
-    unrealized = account.unrealized()
+    # A past that is lived through has no marks for a position of the present.
+    is_past = bool(engine.context.hold_back)
+    unrealized = None if is_past else account.unrealized()
     total = None if unrealized is None else account.realized + unrealized
     quotes = {desk.instrument.quote for desk in engine.desks}
     return PnlView(
@@ -287,10 +289,10 @@ def _pnl(engine: Engine) -> PnlView:
         unrealized=_text(unrealized),
         fees=plain(account.fees),
         total=_text(total),
-        exposure=_text(account.exposure()),
+        exposure=None if is_past else _text(account.exposure()),
         daily_loss_limit=plain(engine.settings.risk.max_daily_loss),
         curve=tuple(account.curve),
-        today=_text(account.today(engine.context.now_ns)),
+        today=None if is_past else _text(account.today(engine.context.now_ns)),
     )
 
 

@@ -15,7 +15,7 @@ from core.config import RiskSettings
 from core.model.decision import LimitCheck
 from core.model.instrument import Instrument, plain
 from core.model.market import FeedState
-from core.model.order import Order
+from core.model.order import Order, Side
 
 
 class GateView(msgspec.Struct, frozen=True):
@@ -71,8 +71,10 @@ def _book_checks(order: Order, view: GateView, limits: RiskSettings) -> list[Lim
     checks.append(LimitCheck("book_sides", "two-sided", "two-sided", passed=True))
     state = "crossed" if bid >= ask else "open"
     checks.append(LimitCheck("book_crossed", state, "open", bid < ask))
-    mid2 = bid + ask
-    away_bps = abs(2 * order.limit_ticks - mid2) * 10_000 / mid2
+    # An exit takes what the other side shows, however wide the spread: it must be possible.
+    exit_ticks = bid if order.side is Side.SELL else ask
+    reference2 = 2 * exit_ticks if order.reduces else bid + ask
+    away_bps = abs(2 * order.limit_ticks - reference2) * 10_000 / reference2
     collar = limits.price_collar_bps
     checks.append(
         LimitCheck(

@@ -168,11 +168,12 @@ def _rationale(sight: Sight, side: Side, edge: float, cost: float) -> str:
     forecast = sight.forecast
     toward = 1 if side is Side.BUY else -1
     ranked = sorted(forecast.shares, key=lambda s: -toward * s.share)
-    top = ", ".join(f"{s.name} {s.value:+.2f} ({s.share:+.3f})" for s in ranked[:3])
+    helping = [s for s in ranked[:3] if toward * s.share > 0]
+    top = ", ".join(f"{s.name} {s.value:+.2f} ({s.share:+.3f})" for s in helping)
     skill = "unproven" if forecast.skill is None else f"skill {forecast.skill:+.1%}"
     words = [
         f"{side.value}: P(up) {forecast.p_up:.3f} at {forecast.horizon_s} s ({skill}).",
-        f"For it: {top}.",
+        f"For it: {top or 'the bias alone'}.",
         f"Edge {edge:.2f} bps, cost in and out {cost:.2f} bps.",
     ]
     if edge < cost:

@@ -209,6 +209,13 @@ def read_public(state_dir: Path) -> PublicKey | None:
     return key
 
 
+def mismatch_text(public: PublicKey, secret: PublicKey) -> str:
+    """Return what to say of a ``ledger.pub`` that is not the public half of ``ledger.key``."""
+    return (
+        f"{PUBLIC_NAME} is of {public.name}, {KEY_NAME} of {secret.name}: one of them was replaced"
+    )
+
+
 def _sync_folder(folder: Path) -> None:
     file = os.open(folder, os.O_RDONLY)
     try:

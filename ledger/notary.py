@@ -72,13 +72,15 @@ def open_notary(connection: sqlite3.Connection, state_dir: Path, found: Recovere
         key, stored = _adopt(connection, state_dir, found)
     else:
         key = _load_key(state_dir, found)
+        _check_public(state_dir, key)
         for problem in problems(key.public, stored, found.coverage):
             raise refusal(problem)
     held = _held(state_dir)
     spoilt = file_problem(held, stored, found.head.seq)
     if spoilt is not None:
         raise refusal(spoilt)
-    _check_public(state_dir, key)
+    if keys.read_public(state_dir) is None:
+        keys.write_public(state_dir, key.public)
     missing = file_text(stored)[len(held or b"") :]
     if missing:
         _append(state_dir, missing)
@@ -119,13 +121,8 @@ def _adopt(
 
 def _check_public(state_dir: Path, key: SigningKey) -> None:
     public = keys.read_public(state_dir)
-    if public is None:
-        keys.write_public(state_dir, key.public)
-    elif public != key.public:
-        raise Failed(
-            f"ledger refused: {keys.PUBLIC_NAME} is of {public.name}, {keys.KEY_NAME} of "
-            f"{key.public.name}; put the right one back"
-        )
+    if public is not None and public != key.public:
+        raise refusal((None, keys.mismatch_text(public, key.public)))
 
 
 def _held(state_dir: Path) -> bytes | None:

@@ -47,10 +47,7 @@ def read_seals(state_dir: Path) -> Seals:
     except Failed as error:
         faults.append(str(error))
     if secret is not None and public is not None and secret != public:
-        faults.append(
-            f"{keys.PUBLIC_NAME} is of {public.name}, {keys.KEY_NAME} of {secret.name}: one of "
-            "them was replaced"
-        )
+        faults.append(keys.mismatch_text(public, secret))
     files = (keys.KEY_NAME, keys.PUBLIC_NAME, NOTES_NAME)
     names = tuple(name for name in files if (state_dir / name).exists())
     return Seals(public or secret, held, names, tuple(faults))

@@ -22,7 +22,9 @@ from typing_extensions import override
 from core.clock import Clock, SystemClock
 from core.config import ScreenSettings
 from core.control import SOCKET_NAME, AnyCommand, KillAll, Rearm, SetMode, Stop
+from core.latch import KillLatch
 from core.model.decision import Mode
+from core.ports import Latch
 from tui.actions import ACTIONS, bindings
 from tui.frames import FramePacer
 from tui.palette import styles
@@ -53,6 +55,7 @@ class TapewrightApp(App[int]):
         *,
         owns_engine: bool = False,
         min_labels: int | None = None,
+        latch: Latch | None = None,
         stopwatch: Callable[[], int] = time.process_time_ns,
     ) -> None:
         super().__init__()
@@ -61,6 +64,7 @@ class TapewrightApp(App[int]):
         self._settings = settings
         self._clock = clock
         self._owns_engine = owns_engine
+        self._latch = latch
         self._pacer = FramePacer(settings.hz, stopwatch)
         self._wanted = asyncio.Event()
         self._drawn: object = None
@@ -144,7 +148,8 @@ class TapewrightApp(App[int]):
             ack = await self._source.send(command)
         except EngineLost as error:
             self.state.withdraw_answer(command)
-            self.say(Said("error", f"{label}: NOT DONE: {error}", sticks=is_kill))
+            latched = self._latch_alone(command) if isinstance(command, KillAll) else ""
+            self.say(Said("error", f"{label}: NOT DONE{latched}: {error}", sticks=is_kill))
             return False
         if not ack.ok:
             self.state.withdraw_answer(command)
@@ -154,6 +159,13 @@ class TapewrightApp(App[int]):
             self.state.forget_said()
         self.say(Said("warning" if is_kill else "info", f"{label}: {ack.text}"))
         return True
+
+    def _latch_alone(self, kill: KillAll) -> str:
+        """Write the latch that a lost engine cannot, so that the next one starts halted."""
+        if self._latch is None:
+            return ""
+        is_durable = self._latch.trip(kill.reason, kill.actor, self._clock.now_ns())
+        return ", only latched" if is_durable else ", NOT latched"
 
     def say(self, said: Said) -> None:
         """Put a word in the banner; errors and words under a modal also pop up."""
@@ -262,7 +274,8 @@ class TapewrightApp(App[int]):
         if not words:
             self._stop_and_leave(True)
             return
-        self.push_screen(LeaveScreen(words), self._stop_and_leave)
+        is_lost = self.state.chrome(self._clock.now_ns()).lost_ms is not None
+        self.push_screen(LeaveScreen(words, is_lost=is_lost), self._stop_and_leave)
 
     def _stop_and_leave(self, agreed: bool | None) -> None:
         if agreed:
@@ -301,8 +314,9 @@ def run_screen(
     """
     source = SocketSource(state_dir / SOCKET_NAME)
     app = TapewrightApp(
-        source, settings, SystemClock(), owns_engine=owns_engine, min_labels=min_labels
-    )
+        source, settings, SystemClock(), owns_engine=owns_engine, min_labels=min_labels,
+        latch=KillLatch(state_dir),
+    )  # fmt: skip
     # What is imported by now stays: taking it out of the collector's sight halves its longest
     # pause in the screen (48 to 27 ms at 160x45).
     gc.collect()

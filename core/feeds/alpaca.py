@@ -1,18 +1,20 @@
 """Alpaca stocks: best bid and offer (one level a side) and trades; no depth, no sequence.
 
 Every frame is an array of mixed messages; each message is taken or refused by itself, because a
-quote replaces the one before and a trade stands alone. Prices are JSON numbers and are read from
-their text, never through a binary float. Rules and sources: ``docs/venues/alpaca.md``.
+quote replaces the one before and a trade stands alone. A refused quote leaves no book until the
+next one. Prices are JSON numbers and are read from their text, never through a binary float. Rules
+and sources: ``docs/venues/alpaca.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from core.config import Settings
 from core.errors import UserError, ValueRefused
@@ -37,7 +39,7 @@ class _Kind(msgspec.Struct, gc=False):
 class _Trade(msgspec.Struct, gc=False):
     p: Decimal
     s: Decimal
-    i: int = 0
+    i: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class _Quote(msgspec.Struct, gc=False):
@@ -80,9 +82,12 @@ class AlpacaProtocol(SocketOnly):
         self.counters.frames += 1
         try:
             messages = _FRAME.decode(data)
-        except MALFORMED:
+        except MALFORMED as error:
+            # It may have held a quote of any instrument.
             self.counters.refused += 1
-            messages = []
+            for index in self._believed():
+                self._refuse_book(outputs, index, str(error), recv_ns)
+            return outputs
         for message in messages:
             try:
                 self._message(outputs, message, recv_ns)
@@ -101,7 +106,12 @@ class AlpacaProtocol(SocketOnly):
             if head.kind == "t":
                 self._trade(outputs, index, message, event_ns, recv_ns)
             else:
-                self._quote(outputs, index, message, event_ns, recv_ns)
+                try:
+                    self._quote(outputs, index, message, event_ns, recv_ns)
+                except MALFORMED as error:
+                    # The quote before it is no longer the market's; the next one is.
+                    self.counters.refused += 1
+                    self._refuse_book(outputs, index, str(error), recv_ns)
         elif head.kind == "error":
             self._venue_said(outputs, f"{head.msg} ({head.code})", recv_ns)
         elif head.kind not in _QUIETLY:
@@ -123,7 +133,7 @@ class AlpacaProtocol(SocketOnly):
         """Replace both bests; price 0 says that there is none on that side."""
         quote = _QUOTE.decode(message)
         sides = ((BID, quote.bp, quote.bs), (ASK, quote.ap, quote.ask_size))
-        fresh = [self._row(index, *side) for side in sides if side[1] != 0]
+        fresh = [self._row(index, *side) for side in sides if not side[1].is_zero()]
         was = self._quotes[index] if self.instruments[index].state in BELIEVED else (0, 0)
         gone = [(side, ticks, 0) for side, ticks in zip((BID, ASK), was, strict=True) if ticks]
         rows = np.array([*gone, *fresh], np.int64).reshape(-1, 3)

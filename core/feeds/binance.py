@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from msgspec import UNSET, Raw
 
-from core.clock import NS_PER_MS
+from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
 from core.errors import ValueRefused
 from core.feeds import binance_wire as wire
@@ -34,6 +34,8 @@ _HEARTBEAT_STREAM = "btcusdt@miniTicker"
 """Once a second whatever we watch, so that a quiet symbol can be told from a dead socket."""
 MAX_TICKERS = 256
 _FAR_CHECK_EVERY = 64
+_FAILED_CHECKS = 2
+"""Comparisons in a row: one could be the venue's own slip, of which none was seen in 1,128."""
 
 
 class _Symbol:
@@ -44,12 +46,15 @@ class _Symbol:
         self.chain = Chain()
         self.tickers: deque[wire.Ticker] = deque(maxlen=MAX_TICKERS)
         """Tickers that are ahead of the book, oldest first."""
+        self.beats_behind = 0
+        """Heartbeats since a depth event came, while tickers were ahead of the book."""
+        self.failed_checks = 0
+        """Comparisons with a ticker that failed since the last one that did not."""
         self.asked = False
         self.attempts = 0
         """Snapshots asked for since the book was last live for a while."""
         self.live_since_ns = 0
         self.has_trade_stream = False
-        self.last_trade_id = -1
 
 
 class BinanceProtocol(VenueConnection):
@@ -76,6 +81,7 @@ class BinanceProtocol(VenueConnection):
         for index, symbol in enumerate(self._symbols):
             symbol.chain.restart()
             symbol.tickers.clear()
+            symbol.beats_behind = symbol.failed_checks = 0
             symbol.asked = False
             symbol.attempts = 0
             self._ask_snapshot(outputs, index, now_ns)
@@ -95,14 +101,15 @@ class BinanceProtocol(VenueConnection):
                 self._control(outputs, frame, recv_ns)
         except MALFORMED:
             self.counters.refused += 1
-        self._heard(outputs, recv_ns)
+        else:
+            self._heard(outputs, recv_ns)
         return outputs
 
     def on_http(self, url: str, body: bytes, recv_ns: int) -> list[FeedOutput]:
         """Take a depth snapshot, asked for or not."""
         outputs: list[FeedOutput] = []
         index = self._snapshot_index(url)
-        if index is None:
+        if index is None or self._is_closed:
             self.counters.ignored += 1
             return outputs
         symbol = self._symbols[index]
@@ -149,7 +156,7 @@ class BinanceProtocol(VenueConnection):
     ) -> None:
         is_depth = kind in _DEPTH
         if not is_depth and kind not in {"trade", "aggTrade", "bookTicker"}:
-            self._unused(outputs, kind, data)
+            self._unused(outputs, kind, data, recv_ns)
             return
         index = self._index.get(name)
         if index is None:
@@ -157,16 +164,33 @@ class BinanceProtocol(VenueConnection):
         if is_depth:
             self._depth(outputs, index, data, recv_ns)
         elif kind == "bookTicker":
-            self._ticker(index, data)
+            self._ticker(outputs, index, data, recv_ns)
         elif kind == "trade":
             self._trade(outputs, index, data, recv_ns)
         else:
             self._agg_trade(outputs, index, data, recv_ns)
 
-    def _unused(self, outputs: list[FeedOutput], kind: str, data: Raw) -> None:
+    def _unused(self, outputs: list[FeedOutput], kind: str, data: Raw, recv_ns: int) -> None:
         self.counters.ignored += 1
-        if kind == "serverShutdown" or (not kind and wire.KIND.decode(data).e == "serverShutdown"):
+        if kind == "miniTicker":
+            self._beat(outputs, recv_ns)
+        elif kind == "serverShutdown" or (
+            not kind and wire.KIND.decode(data).e == "serverShutdown"
+        ):
             self._ask_reconnect(outputs, "the venue announced a shutdown")
+
+    def _beat(self, outputs: list[FeedOutput], recv_ns: int) -> None:
+        """See whether a depth stream fell silent while the rest of the connection went on.
+
+        Counted in the venue's own seconds: a connection that paused and lost nothing brings its
+        heartbeats and its depth events in the order they were sent.
+        """
+        for index, symbol in enumerate(self._symbols):
+            symbol.beats_behind += bool(symbol.tickers)
+            if symbol.beats_behind * NS_PER_S > self._stale_after_ns:
+                reason = f"no depth event for {symbol.beats_behind} s though its tickers went on"
+                self._lose(outputs, index, reason, recv_ns)
+                self._ask_reconnect(outputs, reason)
 
     def _control(self, outputs: list[FeedOutput], frame: wire.Frame, recv_ns: int) -> None:
         """Take a reply to a request: silence is success, an error is shown."""
@@ -192,7 +216,13 @@ class BinanceProtocol(VenueConnection):
             return
         event = DepthEvent(read.U, read.u, levels, epoch_ns(read.E))
         feed.last_recv_ns = recv_ns
-        if symbol.chain.is_old(event):
+        symbol.beats_behind = 0
+        if symbol.chain.is_impossible(event):
+            self.counters.gaps += 1
+            reason = f"update ids went back from {symbol.chain.last_id} to {event.last}"
+            self._lose(outputs, index, reason, recv_ns)
+            symbol.chain.add(event)
+        elif symbol.chain.is_old(event):
             self.counters.ignored += 1
         elif symbol.chain.has_gap_before(event):
             self.counters.gaps += 1
@@ -210,7 +240,8 @@ class BinanceProtocol(VenueConnection):
         symbol, feed = self._symbols[index], self.instruments[index]
         try:
             feed.book.apply(event.levels)
-            symbol.chain.refresh(feed.book)
+            if symbol.chain.refresh(feed.book):
+                symbol.attempts = 0
         except ValueRefused as error:
             self.counters.refused += 1
             self._lose(outputs, index, str(error), recv_ns)
@@ -220,8 +251,11 @@ class BinanceProtocol(VenueConnection):
         while tickers and tickers[0].u < event.last:
             tickers.popleft()
         if tickers and tickers[0].u == event.last:
-            self._check(index, tickers.popleft())
-        if symbol.chain.n_added % _FAR_CHECK_EVERY == 0 and symbol.chain.has_walked_far(feed.book):
+            self._check(outputs, index, tickers.popleft(), recv_ns)
+        is_far = symbol.chain.has_left_known(feed.book) or (
+            symbol.chain.n_added % _FAR_CHECK_EVERY == 0 and symbol.chain.has_walked_far(feed.book)
+        )
+        if is_far and feed.state in BELIEVED:
             self._ask_snapshot(outputs, index, recv_ns)
 
     def _start(
@@ -233,6 +267,10 @@ class BinanceProtocol(VenueConnection):
             self._retry(outputs, index, "the snapshot was older than the stream", recv_ns)
             return
         symbol.chain.build(feed.book, snapshot)
+        if symbol.chain.has_left_known(feed.book):
+            feed.book.clear()
+            self._retry(outputs, index, "the market left the depth of the snapshot", recv_ns)
+            return
         symbol.live_since_ns = recv_ns
         symbol.tickers.clear()
         self._move(outputs, index, FeedState.LIVE, "", recv_ns)
@@ -257,7 +295,8 @@ class BinanceProtocol(VenueConnection):
             symbol.attempts = 0
         symbol.chain.restart()
         symbol.tickers.clear()
-        self._move(outputs, index, FeedState.RESYNCING, reason, now_ns)
+        symbol.beats_behind = symbol.failed_checks = 0
+        self._move(outputs, index, FeedState.RESYNCING, printable(reason), now_ns)
         self._ask_snapshot(outputs, index, now_ns)
 
     # --- snapshots
@@ -295,18 +334,21 @@ class BinanceProtocol(VenueConnection):
 
     # --- tickers and trades
 
-    def _ticker(self, index: int, data: Raw) -> None:
+    def _ticker(self, outputs: list[FeedOutput], index: int, data: Raw, recv_ns: int) -> None:
         """Keep a ticker until the book is at its update id, and compare there."""
         symbol, feed = self._symbols[index], self.instruments[index]
         if feed.state not in BELIEVED:
             return
         ticker = wire.TICKER.decode(data)
         if ticker.u == symbol.chain.last_id:
-            self._check(index, ticker)
+            self._check(outputs, index, ticker, recv_ns)
         elif ticker.u > symbol.chain.last_id:
             symbol.tickers.append(ticker)
 
-    def _check(self, index: int, ticker: wire.Ticker) -> None:
+    def _check(
+        self, outputs: list[FeedOutput], index: int, ticker: wire.Ticker, recv_ns: int
+    ) -> None:
+        """Compare the best levels at one update id; a book found wrong twice running is wrong."""
         symbol, feed = self._symbols[index], self.instruments[index]
         bid = b"".join((b"[[", ticker.b, b",", ticker.B, b"]]"))
         ask = b"".join((b"[[", ticker.a, b",", ticker.A, b"]]"))
@@ -318,27 +360,34 @@ class BinanceProtocol(VenueConnection):
             return
         touch = feed.book.touch()
         self.counters.checks += 1
-        self.counters.checks_failed += touch[:4] != (*rows[0, 1:].tolist(), *rows[1, 1:].tolist())
+        if touch[:4] == (*rows[0, 1:].tolist(), *rows[1, 1:].tolist()):
+            symbol.failed_checks = 0
+            return
+        self.counters.checks_failed += 1
+        symbol.failed_checks += 1
+        # Past the snapshot's depth a best price is a guess, and one comparison settles it.
+        if symbol.failed_checks == _FAILED_CHECKS or symbol.chain.has_left_known(feed.book):
+            self._lose(outputs, index, "its best prices were not those of the venue", recv_ns)
 
     def _trade(self, outputs: list[FeedOutput], index: int, data: Raw, recv_ns: int) -> None:
         symbol = self._symbols[index]
         trade = wire.TRADE.decode(data)
         symbol.has_trade_stream = True
-        if trade.t <= symbol.last_trade_id:
+        if self._is_repeat(index, trade.t, epoch_ns(trade.T)):
             self.counters.ignored += 1
             return
         self._print_trade(outputs, index, trade, str(trade.t), recv_ns)
-        symbol.last_trade_id = trade.t
+        self._newest_trades[index] = (trade.t, epoch_ns(trade.T))
 
     def _agg_trade(self, outputs: list[FeedOutput], index: int, data: Raw, recv_ns: int) -> None:
         """Count an aggregate only where its trades do not come one by one as well."""
         symbol = self._symbols[index]
         trade = wire.AGG_TRADE.decode(data)
-        if symbol.has_trade_stream or trade.f <= symbol.last_trade_id:
+        if symbol.has_trade_stream or self._is_repeat(index, trade.f, epoch_ns(trade.T)):
             self.counters.ignored += 1
             return
         self._print_trade(outputs, index, trade, str(trade.a), recv_ns)
-        symbol.last_trade_id = trade.last
+        self._newest_trades[index] = (trade.last, epoch_ns(trade.T))
 
     def _print_trade(
         self,

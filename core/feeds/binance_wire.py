@@ -5,8 +5,12 @@ Level lists and prices stay ``Raw``: they go to the level reader, which is exact
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Frame(msgspec.Struct, gc=False):
@@ -37,7 +41,7 @@ class Trade(msgspec.Struct, gc=False):
     p: Raw
     q: Raw
     m: bool
-    t: int
+    t: TradeId
     T: int = 0
 
 
@@ -46,9 +50,9 @@ class AggTrade(msgspec.Struct, gc=False):
     p: Raw
     q: Raw
     m: bool
-    a: int
-    f: int
-    last: int = msgspec.field(name="l")
+    a: TradeId
+    f: TradeId
+    last: TradeId = msgspec.field(name="l")
     T: int = 0
 
 

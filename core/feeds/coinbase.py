@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 from msgspec import Raw
+from typing_extensions import override
 
 from core.config import Settings
 from core.errors import ValueRefused
@@ -85,7 +86,6 @@ class CoinbaseProtocol(SocketOnly):
         self._readers = [LevelReader(one) for one in instruments]
         self._sequence = -1
         """Number of the newest frame of this connection; -1 before the first."""
-        self._last_trade_id = [-1] * len(instruments)
 
     def url(self) -> str:
         """Return the address of the market data socket."""
@@ -113,7 +113,8 @@ class CoinbaseProtocol(SocketOnly):
                 self._channel(outputs, frame, recv_ns)
         except MALFORMED:
             self.counters.refused += 1
-        self._heard(outputs, recv_ns)
+        else:
+            self._heard(outputs, recv_ns)
         return outputs
 
     # --- the connection
@@ -179,9 +180,6 @@ class CoinbaseProtocol(SocketOnly):
         for index, reason in refused.items():
             self._refuse_books(outputs, [index], reason, recv_ns)
 
-    def _believed(self) -> list[int]:
-        return [i for i, feed in enumerate(self.instruments) if feed.state in BELIEVED]
-
     def _apply(
         self, outputs: list[FeedOutput], change: _BookChange, event_ns: int, recv_ns: int
     ) -> None:
@@ -210,9 +208,15 @@ class CoinbaseProtocol(SocketOnly):
         self.counters.refused += 1
         for index in indices:
             self._refuse_book(outputs, index, reason, recv_ns)
-            name = [self._names[index]]
-            anew = [self._request(verb, "level2", name) for verb in ("unsubscribe", "subscribe")]
-            self._send_later(index, [*anew], recv_ns)
+            self._ask_anew(outputs, index, recv_ns)
+
+    @override
+    def _ask_anew(self, outputs: list[FeedOutput], index: int, now_ns: int) -> None:
+        name = self._names[index]
+        if self._labels[coinbase_label(name)] == index:
+            verbs = ("unsubscribe", "subscribe")
+            anew = [self._request(verb, "level2", [name]) for verb in verbs]
+            self._send_later(index, [*anew], now_ns)
 
     # --- trades
 
@@ -238,11 +242,11 @@ class CoinbaseProtocol(SocketOnly):
         except ValueRefused:
             self.counters.refused += 1
             return
+        event_ns = rfc3339_ns(trade.time)
         if trade.trade_id.isdigit():
             number = int(trade.trade_id)
-            if number <= self._last_trade_id[index]:
+            if self._is_repeat(index, number, event_ns):
                 self.counters.ignored += 1
                 return
-            self._last_trade_id[index] = number
-        event_ns = rfc3339_ns(trade.time)
+            self._newest_trades[index] = (number, event_ns)
         prints.append(TradePrint(index, ticks, lots, aggressor, trade.trade_id, event_ns, recv_ns))

@@ -7,10 +7,12 @@ refused or the connection falls silent. Rules and sources: ``docs/venues/coinbas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Raw
+from msgspec import Meta, Raw
+from typing_extensions import override
 
 from core.config import Settings
 from core.errors import ValueRefused
@@ -47,7 +49,7 @@ class _Update(msgspec.Struct, gc=False):
 
 
 class _Match(msgspec.Struct, gc=False):
-    trade_id: int
+    trade_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     side: str
     size: Raw
     price: Raw
@@ -67,7 +69,6 @@ class CoinbaseExchangeProtocol(SocketOnly):
     def __init__(self, instruments: Sequence[Instrument], settings: Settings) -> None:
         super().__init__(instruments, settings)
         self._readers = [LevelReader(one) for one in instruments]
-        self._last_trade_id = [-1] * len(instruments)
 
     def url(self) -> str:
         """Return the address of the public feed."""
@@ -85,6 +86,11 @@ class CoinbaseExchangeProtocol(SocketOnly):
         self.counters.frames += 1
         try:
             frame = _FRAME.decode(data)
+        except MALFORMED as error:
+            # It may have been of any book, and no number will show that it is missing.
+            self._refuse_all(outputs, str(error), recv_ns)
+            return outputs
+        try:
             if frame.type in {"snapshot", "l2update"}:
                 self._book(outputs, frame, data, recv_ns)
             elif frame.type == "match":
@@ -95,7 +101,8 @@ class CoinbaseExchangeProtocol(SocketOnly):
                 self.counters.ignored += 1
         except MALFORMED:
             self.counters.refused += 1
-        self._heard(outputs, recv_ns)
+        else:
+            self._heard(outputs, recv_ns)
         return outputs
 
     def _request(self, verb: str, channels: list[str], names: list[str]) -> SendText:
@@ -109,6 +116,9 @@ class CoinbaseExchangeProtocol(SocketOnly):
         return index
 
     def _book(self, outputs: list[FeedOutput], frame: _Frame, data: bytes, recv_ns: int) -> None:
+        if not frame.product_id:
+            self._refuse_all(outputs, "it named no product", recv_ns)
+            return
         index = self._of(frame)
         feed = self.instruments[index]
         is_snapshot = frame.type == "snapshot"
@@ -139,10 +149,20 @@ class CoinbaseExchangeProtocol(SocketOnly):
         """Empty the book and subscribe it anew, which brings a snapshot."""
         self.counters.refused += 1
         self._refuse_book(outputs, index, reason, recv_ns)
+        self._ask_anew(outputs, index, recv_ns)
+
+    def _refuse_all(self, outputs: list[FeedOutput], reason: str, recv_ns: int) -> None:
+        self.counters.refused += 1
+        for index in self._believed():
+            self._refuse_book(outputs, index, reason, recv_ns)
+            self._ask_anew(outputs, index, recv_ns)
+
+    @override
+    def _ask_anew(self, outputs: list[FeedOutput], index: int, now_ns: int) -> None:
         name = [self.instruments[index].instrument.name]
         verbs = ("unsubscribe", "subscribe")
         anew = [self._request(verb, ["level2_batch"], name) for verb in verbs]
-        self._send_later(index, [*anew], recv_ns)
+        self._send_later(index, [*anew], now_ns)
 
     def _match(self, outputs: list[FeedOutput], frame: _Frame, data: bytes, recv_ns: int) -> None:
         index = self._of(frame)
@@ -151,11 +171,11 @@ class CoinbaseExchangeProtocol(SocketOnly):
         if aggressor is None:
             raise ValueRefused(f"side of a match was {match.side[:20]!r}")
         ticks, lots = self._print(index, match.price, match.size)
-        if match.trade_id <= self._last_trade_id[index]:
+        trade_id, event_ns = str(match.trade_id), rfc3339_ns(frame.time)
+        if self._is_repeat(index, match.trade_id, event_ns):
             self.counters.ignored += 1
             return
-        self._last_trade_id[index] = match.trade_id
-        trade_id, event_ns = str(match.trade_id), rfc3339_ns(frame.time)
+        self._newest_trades[index] = (match.trade_id, event_ns)
         self._traded(
             outputs, TradePrint(index, ticks, lots, aggressor, trade_id, event_ns, recv_ns)
         )

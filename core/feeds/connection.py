@@ -33,6 +33,9 @@ MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueRefus
 BELIEVED = frozenset({FeedState.LIVE, FeedState.STALE})
 """States whose book holds levels."""
 
+_REPEAT_NS = NS_PER_S
+"""How much later a repeated trade may be stamped: not at all, but for venues' slips."""
+
 SILENCES_TO_RECONNECT = 3
 """Stale times without a frame after which the connection is taken for dead (half-open TCP)."""
 
@@ -52,8 +55,15 @@ class VenueConnection:
         self._last_frame_ns: int | None = None
         self._was_live = [False] * len(instruments)
         self._has_stale = False
+        self._is_closed = False
+        """A connection has ended and no other one is open: replies on their way mean nothing."""
         self._asked_to_reconnect = False
         self._refusals = [0] * len(instruments)
+        self._live_since_ns = [0] * len(instruments)
+        self._waits_since_ns = [0] * len(instruments)
+        """Since when each book that is not believed waits for its snapshot."""
+        self._newest_trades = [(-1, 0)] * len(instruments)
+        """Id and venue time of each instrument's newest trade."""
         self._later: dict[int, tuple[int, list[FeedOutput]]] = {}
         """What to send of an instrument, and from when on."""
 
@@ -66,6 +76,7 @@ class VenueConnection:
         for index in range(len(self.instruments)):
             self._move(outputs, index, FeedState.CONNECTING, f"disconnected: {reason}", now_ns)
         self._last_frame_ns = None
+        self._is_closed = True
         return outputs
 
     def on_time(self, now_ns: int) -> list[FeedOutput]:
@@ -88,6 +99,8 @@ class VenueConnection:
                     self._has_stale = True
         if silent_ns > SILENCES_TO_RECONNECT * self._stale_after_ns:
             self._ask_reconnect(outputs, f"no frame for {silent_ns // NS_PER_S} s")
+        for index in range(len(self.instruments)):
+            self._await_snapshot(outputs, index, now_ns)
         return outputs
 
     def _opened(self, now_ns: int, reason: str) -> list[FeedOutput]:
@@ -95,11 +108,16 @@ class VenueConnection:
         for index in range(len(self.instruments)):
             self._move(outputs, index, FeedState.BUFFERING, reason, now_ns)
         self._last_frame_ns = now_ns
+        self._is_closed = False
         self._asked_to_reconnect = False
+        self._waits_since_ns = [now_ns] * len(self.instruments)
         return outputs
 
     def _heard(self, outputs: list[FeedOutput], now_ns: int) -> None:
-        """A frame was taken: what is still STALE kept its continuity and is LIVE again."""
+        """A frame was read: what is still STALE kept its continuity and is LIVE again.
+
+        A frame that could not be read is no sign of life: a venue that sends only such is silent.
+        """
         self._last_frame_ns = now_ns
         if self._has_stale:
             self._has_stale = False
@@ -111,6 +129,19 @@ class VenueConnection:
         if not self._asked_to_reconnect:
             self._asked_to_reconnect = True
             outputs.append(Reconnect(reason))
+
+    def _await_snapshot(self, outputs: list[FeedOutput], index: int, now_ns: int) -> None:
+        """Ask again for a snapshot that did not come; loss at the start shows in nothing else."""
+        feed = self.instruments[index]
+        is_waiting = feed.state in {FeedState.BUFFERING, FeedState.RESYNCING}
+        if not is_waiting or index in self._later or self._asked_to_reconnect:
+            return
+        if now_ns - self._waits_since_ns[index] > SILENCES_TO_RECONNECT * self._stale_after_ns:
+            self._waits_since_ns[index] = now_ns
+            self._ask_anew(outputs, index, now_ns)
+
+    def _ask_anew(self, outputs: list[FeedOutput], index: int, now_ns: int) -> None:
+        """Ask for the book of an instrument again, where the venue has a way to."""
 
     def _refuse_book(self, outputs: list[FeedOutput], index: int, reason: str, now_ns: int) -> None:
         """A book message could not be used: the book has lost its place."""
@@ -135,6 +166,9 @@ class VenueConnection:
 
     # --- instruments
 
+    def _believed(self) -> list[int]:
+        return [i for i, feed in enumerate(self.instruments) if feed.state in BELIEVED]
+
     def _move(
         self, outputs: list[FeedOutput], index: int, state: FeedState, reason: str, now_ns: int
     ) -> None:
@@ -143,7 +177,13 @@ class VenueConnection:
         if state is FeedState.LIVE and feed.state not in BELIEVED:
             self.counters.resyncs += self._was_live[index]
             self._was_live[index] = True
+            self._live_since_ns[index] = now_ns
         if state not in BELIEVED:
+            if feed.state in BELIEVED:
+                self._waits_since_ns[index] = now_ns
+                was_live_ns = now_ns - self._live_since_ns[index]
+                if was_live_ns > self._feed_settings.backoff_max_ms * NS_PER_MS:
+                    self._refusals[index] = 0
             feed.book.clear()
         if (feed.state, feed.reason) != (state, reason):
             feed.state, feed.reason = state, reason
@@ -171,6 +211,16 @@ class VenueConnection:
         feed.last_trade_aggressor = trade.aggressor
         feed.last_event_ns, feed.last_recv_ns = trade.ts_event_ns, trade.ts_recv_ns
         outputs.append(trade)
+
+    def _is_repeat(self, index: int, first: int, event_ns: int) -> bool:
+        """Return whether a trade, or an aggregate from id ``first`` on, was printed before.
+
+        Ids rise. One that does not, with a time well after the newest trade's, is no repeat: the
+        venue numbers anew (or the newest id was damaged), and no later trade would print else.
+        """
+        newest, newest_ns = self._newest_trades[index]
+        is_anew = newest_ns > 0 and event_ns > newest_ns + _REPEAT_NS
+        return first <= newest and not is_anew
 
     def _print(self, index: int, price: bytes, qty: bytes) -> tuple[int, int]:
         """Return (ticks, lots) of a trade from the JSON strings of price and quantity.

@@ -6,15 +6,17 @@ cannot be used, makes that book wait for the next snapshot and asks for a new co
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from core.book import Book
 from core.clock import NS_PER_MS
 from core.config import Settings
 from core.errors import ValueRefused
 from core.feeds.protocol import FeedCounters, InstrumentFeed
+from core.feeds.times import printable
 from core.levels import LevelReader
 from core.model.instrument import Instrument
 from core.model.market import (
@@ -30,14 +32,18 @@ _AGGRESSOR = {"buy": 1, "sell": -1}
 _BELIEVED = {FeedState.LIVE, FeedState.STALE}
 
 
+_Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_TradeId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z-]{1,40}\Z")]
+
+
 class _Frame(msgspec.Struct, gc=False):
     type: str
-    seq: int
-    ts: int
+    seq: _Count
+    ts: _Count
     instrument: str
     bids: msgspec.Raw
     asks: msgspec.Raw
-    trades: list[tuple[str, str, Literal["buy", "sell"], str]]
+    trades: list[tuple[str, str, Literal["buy", "sell"], _TradeId]]
 
 
 class SimProtocol:
@@ -63,7 +69,6 @@ class SimProtocol:
         """Forget the books; the venue sends a snapshot by itself."""
         out: list[FeedOutput] = []
         for index, feed in enumerate(self.instruments):
-            feed.book.clear()
             feed.last_recv_ns = now_ns
             out += self._enter(index, FeedState.BUFFERING, "waiting for a snapshot", now_ns)
         return out
@@ -85,6 +90,8 @@ class SimProtocol:
             self.counters.ignored += 1
             return []
         is_snapshot = frame.type == "snapshot"
+        if not is_snapshot and self.instruments[index].state is FeedState.BUFFERING:
+            return self._lose(index, "an update came before the snapshot", recv_ns)
         if not is_snapshot and self.instruments[index].state not in _BELIEVED:
             return []
         if not is_snapshot and frame.seq != self._last_seq[index] + 1:
@@ -158,12 +165,14 @@ class SimProtocol:
 
     def _lose(self, index: int, why: str, now_ns: int) -> list[FeedOutput]:
         """Stop believing a book and ask for a connection that begins with a snapshot."""
-        self.instruments[index].book.clear()
+        why = printable(why)
         return [*self._enter(index, FeedState.RESYNCING, why, now_ns), Reconnect(why)]
 
     def _enter(self, index: int, state: FeedState, reason: str, now_ns: int) -> list[FeedOutput]:
         feed = self.instruments[index]
         feed.reason = reason
+        if state not in _BELIEVED:
+            feed.book.clear()
         if feed.state is state:
             return []
         feed.state = state

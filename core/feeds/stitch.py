@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from core.book import Book
+from core.clock import NS_PER_S
 from core.levels import ASK, BID
 
 MAX_EVENTS = 2048
@@ -21,6 +22,7 @@ MAX_EVENTS = 2048
 snapshot older than what is left does not meet the stream any more, so it is asked for again."""
 
 _NEVER_BELOW, _NEVER_ABOVE = -1, 2**63
+_SNAPSHOT_AHEAD_NS = 60 * NS_PER_S
 _FAR_SHARE = 4
 """A snapshot is far when less than one part in this of its depth is left on a side."""
 
@@ -53,18 +55,34 @@ class Chain:
         self.pending: DepthSnapshot | None = None
         """A refresh that the stream has not reached yet."""
         self.n_added = 0
-        self._far_bid = _NEVER_BELOW
-        self._far_ask = _NEVER_ABOVE
+        self._newest_ns = 0
+        """Venue time past which no event can be at or before ``last_id``; 0 for not known."""
+        self._far_bid = self._known_bid = _NEVER_BELOW
+        self._far_ask = self._known_ask = _NEVER_ABOVE
 
     def restart(self) -> None:
         """Forget everything: the next event begins a new chain."""
         self.events.clear()
         self.last_id = -1
         self.pending = None
+        self._newest_ns = 0
 
     def is_old(self, event: DepthEvent) -> bool:
         """Return whether all of it is already known."""
         return event.last <= self.last_id
+
+    def is_impossible(self, event: DepthEvent) -> bool:
+        """Return whether an old id comes with a new time: then ids are not what we took them for.
+
+        Without this a venue that numbers anew, or one damaged id, leaves a live book that takes
+        every later event for old.
+        """
+        if not self.is_old(event) or not event.event_ns:
+            return False
+        if not self._newest_ns:
+            # Ids are a snapshot's, which has no time; the stream is at most this far behind it.
+            self._newest_ns = event.event_ns + _SNAPSHOT_AHEAD_NS
+        return event.event_ns > self._newest_ns
 
     def has_gap_before(self, event: DepthEvent) -> bool:
         """Return whether ids are missing between the chain and this event."""
@@ -73,6 +91,7 @@ class Chain:
     def add(self, event: DepthEvent) -> None:
         self.events.append(event)
         self.last_id = event.last
+        self._newest_ns = event.event_ns
         self.n_added += 1
 
     def meets(self, snapshot: DepthSnapshot) -> bool:
@@ -92,6 +111,8 @@ class Chain:
             # Between the events kept and the next one there may be ids the snapshot covers.
             self.events.clear()
             self.last_id = snapshot.last_id
+            self._newest_ns = 0
+        self._known_bid, self._known_ask = _edges(snapshot)
         self._far_bid = _far_price(snapshot, BID, _NEVER_BELOW)
         self._far_ask = _far_price(snapshot, ASK, _NEVER_ABOVE)
 
@@ -109,10 +130,24 @@ class Chain:
         self.build(book, snapshot)
         return True
 
+    def has_left_known(self, book: Book) -> bool:
+        """Return whether a best price is one that the snapshot did not reach: perhaps no best."""
+        bid, _, ask, *_ = book.touch()
+        return bid < self._known_bid or (ask or _NEVER_ABOVE) > self._known_ask
+
     def has_walked_far(self, book: Book) -> bool:
         """Return whether the market nears a price past which the snapshot knew nothing."""
         touch = book.touch()
         return touch[0] < self._far_bid or touch[2] > self._far_ask
+
+
+def _edges(snapshot: DepthSnapshot) -> tuple[int, int]:
+    """Return the lowest bid and the highest ask down and up to which every level is known."""
+    bids, asks = (snapshot.levels[snapshot.levels[:, 0] == side, 1] for side in (BID, ASK))
+    return (
+        int(bids.min()) if len(bids) >= snapshot.limit else _NEVER_BELOW,
+        int(asks.max()) if len(asks) >= snapshot.limit else _NEVER_ABOVE,
+    )
 
 
 def _far_price(snapshot: DepthSnapshot, side: int, never: int) -> int:

@@ -152,6 +152,8 @@ class ReportKind(StrEnum):
     CANCELED = "canceled"
     EXPIRED = "expired"
     """The unfilled rest of an IOC order."""
+    CANCEL_REJECTED = "cancel_rejected"
+    """A cancel found nothing to cancel; it says nothing about the order itself."""
 
 
 class OrderReport(msgspec.Struct, frozen=True):

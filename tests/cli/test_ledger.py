@@ -11,7 +11,10 @@ import pytest
 
 from cli.ledger import ledger_app
 from cli.main import main
+from core.model.event import KillTripped
+from core.state import EngineLock, StateDir
 from ledger.store import DB_NAME
+from ledger.writer import LedgerWriter
 from tests.ledger import factory
 
 
@@ -48,7 +51,7 @@ def test_verify_names_the_first_bad_seq(state: Path, capsys: pytest.CaptureFixtu
     "words",
     [
         ("verify",), ("head",), ("show", "1"), ("explain", "1"), ("lots",),
-        ("export", "--table", "fills"),
+        ("export", "--table", "fills"), ("checkpoint",),
     ],
 )  # fmt: skip
 def test_missing_ledger_exits_with_two(
@@ -63,7 +66,7 @@ def test_missing_ledger_exits_with_two(
 
 
 @pytest.mark.parametrize(
-    "words", [("verify",), ("head",), ("lots",), ("export", "--table", "fills")]
+    "words", [("verify",), ("head",), ("lots",), ("export", "--table", "fills"), ("checkpoint",)]
 )
 def test_unreadable_ledger_exits_with_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
@@ -118,7 +121,7 @@ def test_export_writes_a_file_and_narrates_on_stderr(
     assert "3 rows of fills" in captured.err
 
 
-@pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.head"])
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.head", "ledger.key"])
 def test_export_never_replaces_the_ledger(state: Path, name: str) -> None:
     before = (state / DB_NAME).read_bytes()
     assert _ledger(state, "export", "--table", "fills", "--out", str(state / name)) == 2
@@ -135,6 +138,70 @@ def test_export_takes_a_period_and_refuses_nonsense(
     assert _ledger(state, "export", "--table", "secrets") == 2
 
 
+def _add_one(state_dir: Path) -> None:
+    writer = LedgerWriter(state_dir)
+    writer.append(KillTripped("all", "human:trader", "F12"), factory.START_NS)
+    writer.close()
+
+
+def test_checkpoint_is_data_on_stdout(
+    state: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert _ledger(state, "checkpoint") == 0
+    captured = capsysbinary.readouterr()
+    assert (state / "checkpoints.txt").read_bytes().endswith(captured.out + b"\n")
+    assert b"\n20\n" in captured.out
+    assert b"checkpoint over seq 1 to 20" in captured.err
+
+
+def test_kept_checkpoint_is_verified_against(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept.txt"
+    _add_one(state)
+    assert _ledger(state, "checkpoint", "--out", str(kept)) == 0
+    assert "seq 1 to 21 written" in capsys.readouterr().err
+    _add_one(state)
+    assert _ledger(state, "verify", "--against", str(kept)) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("ok seq 22 ")
+    assert captured.out.endswith("are not signed yet; seq 1 to 21 are as signed in kept.txt\n")
+    kept.write_text(kept.read_text(encoding="utf-8").replace("\n21\n", "\n20\n"), encoding="utf-8")
+    assert _ledger(state, "verify", "--against", str(kept)) == 1
+    assert "history was rewritten: kept.txt signs other events" in capsys.readouterr().out
+    kept.write_text("hello", encoding="utf-8")
+    assert _ledger(state, "verify", "--against", str(kept)) == 2
+    assert "kept.txt is not a checkpoint" in capsys.readouterr().err
+
+
+def test_checkpoint_while_an_engine_runs_is_the_newest_it_signed(
+    state: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    _add_one(state)
+    with EngineLock(StateDir(state), venue="sim", command="run", started_ns=0):
+        assert _ledger(state, "checkpoint") == 0
+    captured = capsysbinary.readouterr()
+    assert b"\n20\n" in captured.out
+    assert b"an engine runs here" in captured.err
+
+
+@pytest.mark.slow
+def test_export_signs_the_newest_events_first(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _add_one(state)
+    words = ("export", "--table", "fills", "--out", str(state / "x.csv"))
+    assert _ledger(state, *words) == 0
+    assert "\n21\n" in (state / "checkpoints.txt").read_text(encoding="utf-8")
+    _add_one(state)
+    (state / "ledger.key").chmod(0o644)
+    assert _ledger(state, *words) == 0
+    assert "the newest events are not signed: " in capsys.readouterr().err
+    with EngineLock(StateDir(state), venue="sim", command="run", started_ns=0):
+        assert _ledger(state, *words) == 0
+    assert "not signed" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("key", ["nobody", "3"])
 def test_id_without_a_story_exits_with_two(
     state: Path, capsys: pytest.CaptureFixture[str], key: str
@@ -145,7 +212,7 @@ def test_id_without_a_story_exits_with_two(
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     names = [command.callback.__name__ for command in ledger_app.registered_commands]  # type: ignore[union-attr]
-    assert names == ["export", "verify", "head", "show", "explain", "lots"]
+    assert names == ["export", "checkpoint", "verify", "head", "show", "explain", "lots"]
     for name in names:
         assert main(["ledger", name, "--help"]) == 0
         assert f"Example: tapewright ledger {name}" in " ".join(capsys.readouterr().out.split())

@@ -351,7 +351,9 @@ def test_overlapping_labels_count_one_over_the_horizon() -> None:
     quick, slow = make(1, 1), make(1, 5)
     walk(quick, np.ones((2, 1)), np.ones(2))
     walk(slow, np.ones((6, 1)), np.ones(6))
-    grown = [np.trace(blend._precision) - 2 * 200.0 for blend in (quick, slow)]
+    grown = [
+        np.trace(blend._precision) - 2.0 / BlendSettings().prior_variance for blend in (quick, slow)
+    ]
     assert grown[1] == pytest.approx(grown[0] / 5, rel=1e-2)
 
 

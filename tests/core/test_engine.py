@@ -330,6 +330,65 @@ def test_closing_one_trade_leaves_the_gate_open_and_retries_until_flat() -> None
     assert bench.engine.context.halted == ""
 
 
+def test_a_realized_loss_at_the_daily_limit_kills_at_once() -> None:
+    bench = Bench()
+    bench.open_position()
+    bench.engine.close_trade("BTCUSDT", "human:trader", "closed by hand")
+    bench.pass_ms(250)
+    bench.fill_all(5_999_999 - 1_300_000)  # 1666 lots fall by 13,000.00: a loss of 216
+    bench.pass_ms(1_000)
+    assert bench.engine.context.halted.startswith("daily loss -216")
+    assert bench.latch.reason.endswith("by system")
+    bench.engine.rearm("human:trader", "I know better")
+    bench.pass_ms(2_000)
+    assert bench.engine.context.halted, "re-armed with the loss still there, it kills again"
+
+
+def test_a_loss_on_marks_must_stand_three_looks() -> None:
+    bench = Bench()
+    bench.open_position()
+    low = [(4_699_999, 90_000)], [(4_700_001, 90_000)]
+    bench.book(*low)
+    bench.pass_ms(1_000)
+    bench.book(BIDS, ASKS)
+    bench.pass_ms(1_000)
+    assert not bench.engine.context.halted
+    bench.book(*low)
+    bench.pass_ms(4_000)
+    assert bench.engine.context.halted.startswith("daily loss")
+
+
+def test_a_position_can_be_closed_however_wide_the_spread_has_become() -> None:
+    bench = Bench()
+    bench.open_position()
+    bench.book([(5_900_000, 90_000)], [(6_100_000, 90_000)])
+    bench.engine.kill_all("human:trader", "F12")
+    bench.pass_ms(500)
+    closing = bench.broker.submitted[-1]
+    assert (closing.side, closing.reduces) == (Side.SELL, True)
+    assert closing.limit_ticks < 5_900_000
+
+
+def test_a_latch_that_cannot_be_removed_keeps_everything_halted() -> None:
+    bench = Bench()
+    bench.engine.kill_all("human:trader", "F12")
+
+    def refuse() -> None:
+        raise OSError(30, "Read-only file system")
+
+    bench.latch.rearm = refuse  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="Read-only"):
+        bench.engine.rearm("human:trader", "all is well")
+    assert bench.engine.context.halted == "F12"
+
+
+def test_the_ledgers_time_never_goes_back_while_a_past_is_lived_through() -> None:
+    bench = Bench()
+    bench.engine.context.floor_ns = bench.now_ns + 10**12
+    bench.take(bench.feed.set_state(bench.now_ns, FeedState.STALE))
+    assert bench.sink.events[-1][0] == bench.now_ns + 10**12
+
+
 def test_closing_waits_while_the_book_is_in_doubt() -> None:
     bench = Bench()
     bench.open_position()

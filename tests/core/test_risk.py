@@ -114,6 +114,14 @@ def test_an_exit_is_not_priced_from_a_stale_book() -> None:
     assert check(closing, stale, LIMITS).code == "feed_state"
 
 
+def test_an_exit_is_held_against_what_the_other_side_shows() -> None:
+    wide = view(position_lots=LOTS, bid_ticks=MID - 60_000, ask_ticks=MID + 60_000)
+    closing = order(side=Side.SELL, limit_ticks=MID - 61_000, reduces=True)
+    assert check(closing, wide, LIMITS).allowed
+    fat = order(side=Side.SELL, limit_ticks=MID - 600_000, reduces=True)
+    assert check(fat, wide, LIMITS).code == "price_collar_bps"
+
+
 def test_below_the_venues_least_notional_is_refused() -> None:
     instrument = msgspec.structs.replace(BTC, min_notional=Decimal(1000))
     assert check(order(), view(instrument=instrument), LIMITS).code == "min_notional"

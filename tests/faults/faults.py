@@ -57,6 +57,10 @@ class Fault(msgspec.Struct, frozen=True):
     """Connections are closed at random inside the window."""
     window_ns: int = 5 * NS_PER_S
     """How long it lasts: longer than what notices it."""
+    strange_id_ns: int = 0
+    """How long a live book may say an id that the venue never gave."""
+    touch_wrong_ns: int = 0
+    """How long the best prices of a live book may be wrong before a ticker shows it."""
     judges_touch_only: bool = False
     """What arrives is wrong and well-formed: only the venue's own tickers can tell."""
 
@@ -154,16 +158,13 @@ def _late_reply(run: Run) -> Reply:
 
 
 def _failed_reply(run: Run) -> Reply:
-    kind = run.below(5)
-    if kind == 0:
+    if run.chance(0.1):
+        return Reply()
+    if run.mode == 0:
         return Reply("HTTP 429", silence_ns=5 * NS_PER_S)
-    if kind == 1:
-        return Reply("HTTP 500")
-    if kind == 2:
+    if run.mode == 1:
         return Reply("TimeoutError", extra_ns=10 * NS_PER_S)
-    if kind == 3:
-        return Reply("ConnectError")
-    return Reply()
+    return Reply("HTTP 500" if run.mode == 2 else "ConnectError")
 
 
 def _old_reply(run: Run) -> Reply:
@@ -174,14 +175,17 @@ _FIRST_PRICE = re.compile(rb'("price_level":|"bp":|\[\[(?:"(?:buy|sell)",)?)("?)
 _BAD = (b"1000.005", b"-1.00", b"0", b"NaN", b"1e400", b"1E5", b"", b"9" * 40, b" 1.00", b"1,5")
 
 
+_GOOD_NUMBERS = (b"0", b"1E5", b" 1.00")
+"""Not as text but as JSON numbers; price zero says that there is no quote."""
+
+
 def _off_grid(run: Run, sent: Sent) -> list[Delivery]:
     """Put a price that is none where the first price of a book frame is."""
     if sent.kind not in {BOOK, SNAPSHOT} or not run.chance(0.05):
         return _as_is(sent)
     bad = _BAD[run.below(len(_BAD))]
     data, count = _FIRST_PRICE.subn(lambda m: m[1] + m[2] + bad + m[4], sent.data, count=1)
-    if run.model.venue == "alpaca" and bad == b"0":
-        # Price zero says that there is no quote there: a meaning, not a fault.
+    if run.model.venue == "alpaca" and bad in _GOOD_NUMBERS:
         return _as_is(sent)
     if count:
         run.harm()
@@ -232,7 +236,7 @@ def _unknown(run: Run, sent: Sent) -> list[Delivery]:
 
 
 def _clock_offset(run: Run) -> None:
-    hours = (-1, 1, -24 * 365 * 60, 24 * 365 * 300)[run.below(4)]
+    hours = (-1, 1, -24 * 365 * 50, 24 * 365 * 200)[run.below(4)]
     run.model.offset_ns = hours * 3_600 * NS_PER_S
 
 
@@ -289,6 +293,7 @@ def _wrong_quantity(run: Run, sent: Sent) -> list[Delivery]:
     return [Delivery(_FIRST_QTY.sub(rb"\g<1>7.77777\g<3>", sent.data), sent, is_intact=False)]
 
 
+_SOCKETS = ("binance", "coinbase", "coinbase-exchange", "alpaca")
 _LONG_NS = 20 * NS_PER_S
 _SOCKET_SNAPSHOT = ("coinbase", "sim", "coinbase-exchange")
 
@@ -301,7 +306,8 @@ FAULTS: dict[str, Fault] = {
         Fault("reorder", _reorder),
         Fault("delay", _delay),
         Fault("cut", cuts=True),
-        Fault("freeze", at_start=_freeze),
+        # The simulated venue runs in our process: there is no socket that could be half open.
+        Fault("freeze", at_start=_freeze, venues=_SOCKETS),
         Fault("stall", at_start=_stall),
         Fault("garbage", _garbage),
         Fault("only_garbage", _only_garbage, window_ns=_LONG_NS),
@@ -315,11 +321,18 @@ FAULTS: dict[str, Fault] = {
         Fault("unknown", _unknown),
         Fault("clock_offset", at_start=_clock_offset),
         Fault("crossed", at_step=_cross, window_ns=_LONG_NS),
-        Fault("walk", at_step=_walk),
+        Fault("walk", at_step=_walk, touch_wrong_ns=NS_PER_S),
         Fault("book_freezes", _book_stream_freezes, venues=("binance",), window_ns=_LONG_NS),
         Fault("ids_go_back", at_start=_ids_go_back, venues=("binance",), window_ns=_LONG_NS),
-        Fault("id_too_high", _id_too_high, venues=("binance",)),
-        Fault("wrong_quantity", _wrong_quantity, venues=("binance",), window_ns=_LONG_NS, judges_touch_only=True),
+        Fault("id_too_high", _id_too_high, venues=("binance",), strange_id_ns=5 * NS_PER_S),
+        Fault(
+            "wrong_quantity",
+            _wrong_quantity,
+            venues=("binance",),
+            window_ns=_LONG_NS,
+            touch_wrong_ns=2 * NS_PER_S,
+            judges_touch_only=True,
+        ),
     )
 }
 """By name; ``none`` proves that the model and the checks themselves are sound."""

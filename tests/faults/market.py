@@ -78,10 +78,12 @@ class TrueMarket:
             far = min(self.sides[BID], default=ticks) - 1
             changes.append(self.set(BID, far, 7, now_ns))
             changes.append(self.set(ASK, ticks + 1, 9, now_ns))
+            changes.append(self.set(ASK, max(self.sides[ASK]), 0, now_ns))
         return changes
 
-    def shift_versions(self, by: int) -> None:
+    def shift_versions(self, by: int, now_ns: int) -> None:
         """Number on from another place, as a matching engine does that was started anew."""
+        self.until_ns[self.version] = now_ns
         self.version = max(1, self.version + by)
         self._keep()
 

@@ -85,7 +85,7 @@ class VenueModel:
         self.connection += 1
         return []
 
-    def asked(self, text: str, now_ns: int) -> list[Sent]:  # noqa: ARG002 (role)
+    def asked(self, text: str, now_ns: int) -> list[Sent]:
         """Take a message of the client."""
         self.now_ns = now_ns
         return []
@@ -106,7 +106,7 @@ class VenueModel:
     def truth(self, index: int, version: int) -> Sides | None:
         return self.markets[index].history.get(version)
 
-    def known(self, index: int) -> tuple[int, int]:  # noqa: ARG002 (role)
+    def known(self, index: int) -> tuple[int, int]:
         """Return the lowest bid and highest ask up to which every level must be held."""
         return 0, 2**62
 
@@ -197,7 +197,7 @@ class BinanceModel(VenueModel):
     def restart_ids(self, by: int) -> None:
         """Number every book on from another place, as after a restart of the matching."""
         for index, market in enumerate(self.markets):
-            market.shift_versions(by)
+            market.shift_versions(by, self.now_ns)
             self._sent[index] = market.version
             self.pending[index] = []
 
@@ -285,11 +285,11 @@ class CoinbaseModel(VenueModel):
 
     def _book(self, index: int, kind: str, changes: list[Change]) -> Sent:
         market = self.markets[index]
-        updates = []
+        updates, now = [], self.iso()
         for side, ticks, lots in changes:
             price, qty = market.text(ticks, lots)
-            updates.append({"side": "offer" if side else "bid", "event_time": self.iso(),
-                            "price_level": price, "new_quantity": qty if lots else "0"})  # fmt: skip
+            update = {"side": "offer" if side else "bid", "event_time": now}
+            updates.append({**update, "price_level": price, "new_quantity": qty if lots else "0"})
         event = {"type": kind, "product_id": self.names[index], "updates": updates}
         return self._frame("l2_data", [event], SNAPSHOT if kind == "snapshot" else BOOK, index)
 

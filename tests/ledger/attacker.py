@@ -20,14 +20,16 @@ def run_sql(state_dir: Path, *acts: str | tuple[str, tuple[object, ...]]) -> Non
     """Change a closed ledger; the triggers are put back, so that only the data shows it."""
     with closing(sqlite3.connect(state_dir / DB_NAME, isolation_level=None)) as connection:
         triggers = connection.execute(
-            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
+            "SELECT name, tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'"
         ).fetchall()
-        for name, _ in triggers:
+        for name, _, _ in triggers:
             connection.execute(f"DROP TRIGGER {name}")
         for act in acts:
             connection.execute(act) if isinstance(act, str) else connection.execute(*act)
-        for _, sql in triggers:
-            connection.execute(sql)
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        for _, table, sql in triggers:
+            if table in there:
+                connection.execute(sql)
 
 
 def rows(state_dir: Path) -> list[Stored]:
@@ -45,10 +47,10 @@ def put_rows(state_dir: Path, stored: list[Stored]) -> None:
     (state_dir / NOTES_NAME).write_bytes(file_text(stored))
 
 
-def two_days(detail: str) -> list[factory.Dated]:
-    """Return two runs; ``detail`` is what the second event says."""
+def two_days(reason: str) -> list[factory.Dated]:
+    """Return two runs; ``reason`` is what the second event says."""
     events = [*factory.day("run-1"), *factory.day("run-2")]
-    changed = msgspec.structs.replace(events[1].event, detail=detail)
+    changed = msgspec.structs.replace(events[1].event, reason=reason)
     events[1] = events[1]._replace(event=changed)
     return events
 

@@ -191,5 +191,4 @@ def test_file_of_many_notes_is_taken_apart() -> None:
 @pytest.mark.parametrize("text", ["", "\n\n", "hello", NOTE + "\nhello", NOTE[:-20] + "\n\n"])
 def test_file_with_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueRefused):
-        for note in split_notes(text):
-            parse_note(note)
+        [parse_note(note) for note in split_notes(text)]

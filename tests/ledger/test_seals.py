@@ -46,7 +46,7 @@ def _texts(state_dir: Path, against: Path | None = None) -> list[str]:
     return [finding.text for finding in verify(state_dir, against).findings]
 
 
-# --- attacks: the state directory, what finds it ---------------------------------------------------
+# --- attacks ------------------------------------------------------------------------------------
 
 
 def _keep_seals(state: Path) -> dict[str, bytes]:
@@ -191,7 +191,9 @@ def test_attack_is_found_where_the_documentation_says_so(
 def test_documentation_tells_every_attack_and_what_finds_it() -> None:
     text = DOCS.read_text(encoding="utf-8").split("### What finds what")[1].split("\n## ")[0]
     told = dict(
-        re.findall(r"^\| (.+?) \| ((?:yes|\*\*no\*\*) \| (?:yes|\*\*no\*\*)) \|$", text, re.M)
+        re.findall(
+            r"^\| (.+?) \| ((?:yes|\*\*no\*\*) \| (?:yes|\*\*no\*\*)) \|$", text, re.MULTILINE
+        )
     )
     words = {True: "yes", False: "**no**"}
     assert told == {
@@ -208,13 +210,13 @@ def test_ledger_under_attack_is_not_opened_and_not_signed(state: Path, name: str
     with pytest.raises(Failed) as refusal:
         LedgerWriter(state)
     text = str(refusal.value).removeprefix("ledger refused: ")
-    assert text in _texts(state) or "key" in text or "never signed" in text
+    assert text in _texts(state) or "says that it was never signed" in text
     after = {path.name: path.read_bytes() for path in state.iterdir() if path.suffix != ".db-shm"}
     for kept in (NOTES_NAME, KEY_NAME, PUBLIC_NAME):
         assert after.get(kept) == before.get(kept)
 
 
-# --- what the findings say -------------------------------------------------------------------------
+# --- what the findings say -----------------------------------------------------------------------
 
 
 def test_rewriting_without_the_key_is_told_with_the_place(state: Path) -> None:
@@ -278,9 +280,10 @@ def test_unsigned_tail_is_told_in_the_line(state: Path) -> None:
     assert verify(state).signed_text.endswith("hold up to seq 40, seq 41 to 41 are not signed yet")
 
 
-def test_every_changed_byte_of_a_row_is_found(state: Path) -> None:
+@pytest.mark.slow
+def test_every_changed_letter_of_a_row_is_found(state: Path) -> None:
     row = attacker.rows(state)[1]
-    for place in range(0, len(row.note), 7):
+    for place in range(len(row.note)):
         other = row.note[:place] + chr(ord(row.note[place]) ^ 1) + row.note[place + 1 :]
         attacker.run_sql(state, ("UPDATE checkpoints SET note = ? WHERE seq = 20", (other,)))
         assert any(text.startswith("seq 20: its checkpoint") for text in _texts(state)), place

@@ -183,7 +183,7 @@ def test_tampered_ledger_is_not_opened_for_trading(state: Path, name: str) -> No
         LedgerWriter(state)
 
 
-def test_rewritten_history_is_found_by_the_witness_alone(state: Path) -> None:
+def test_rewritten_history_is_found_by_witness_and_checkpoint(state: Path) -> None:
     """A rewrite that is right in itself: another reason for the same kill, all hashed again."""
 
     def rewrite(connection: sqlite3.Connection) -> None:
@@ -193,7 +193,9 @@ def test_rewritten_history_is_found_by_the_witness_alone(state: Path) -> None:
 
     _tamper(state, rewrite)
     assert [finding.text for finding in verify(state).findings] == [
-        "seq 20: this is not the event that ledger.head remembers"
+        "seq 20: this is not the event that ledger.head remembers",
+        "seq 20: history was rewritten: its checkpoint signs other events, the first of them in "
+        "seq 2 to 20",
     ]
     with pytest.raises(Failed, match="ledger refused: seq 20: this is not the event"):
         LedgerWriter(state)

@@ -9,6 +9,7 @@ import msgspec
 from core.clock import ManualClock
 from core.config import ScreenSettings
 from core.control import Ack, AnyCommand
+from core.ports import Latch
 from core.snapshot import Snapshot
 from tests.tui.snapshots import NOW_NS
 from tui.app import TapewrightApp
@@ -59,12 +60,13 @@ class Rig:
         owns_engine: bool = False,
         settings: ScreenSettings | None = None,
         min_labels: int | None = 100,
+        latch: Latch | None = None,
     ) -> None:
         self.source = FakeSource(snapshot)
         self.clock = ManualClock(NOW_NS)
         self.app = TapewrightApp(
             self.source, settings or ScreenSettings(hz=1), self.clock,
-            owns_engine=owns_engine, min_labels=min_labels, stopwatch=lambda: 0,
+            owns_engine=owns_engine, min_labels=min_labels, latch=latch, stopwatch=lambda: 0,
         )  # fmt: skip
 
     def wait(self, ms: int) -> None:

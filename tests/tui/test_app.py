@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -11,6 +12,7 @@ from textual.widgets import Input
 
 from core.config import ScreenSettings
 from core.control import Ack, Confirm, KillAll, Rearm, Reject, SetMode, Stop
+from core.latch import KillLatch
 from core.model.decision import Mode
 from core.snapshot import Snapshot
 from tests.tui import snapshots as made
@@ -182,6 +184,41 @@ async def test_a_kill_that_did_not_arrive_stays_in_the_banner() -> None:
         await press(pilot, "f12")
         await settle(rig, pilot)
         assert "NOT DONE" not in screen_text(rig.app)
+
+
+async def test_a_kill_that_no_engine_takes_is_latched_for_the_next_start(tmp_path: Path) -> None:
+    latch = KillLatch(tmp_path)
+    rig = Rig(made.normal(), latch=latch)
+    async with rig.app.run_test(size=(120, 40)) as pilot:
+        await settle(rig, pilot)
+        await press(pilot, "f12")
+        assert not latch.read().is_halted
+        rig.source.lost = "the engine is gone"
+        await press(pilot, "f12")
+        assert "KILL ALL: NOT DONE, only latched: the engine is gone" in screen_text(rig.app)
+    assert latch.read().reason == "F12"
+
+
+async def test_a_kill_that_cannot_be_latched_either_says_so(tmp_path: Path) -> None:
+    rig = Rig(made.normal(), latch=KillLatch(tmp_path / "missing"))
+    async with rig.app.run_test(size=(120, 40)) as pilot:
+        await settle(rig, pilot)
+        rig.source.lost = "the engine is gone"
+        await press(pilot, "f12")
+        assert "KILL ALL: NOT DONE, NOT latched: the engine is gone" in screen_text(rig.app)
+
+
+async def test_leaving_a_lost_engine_promises_nothing_of_it() -> None:
+    rig = Rig(made.normal(), owns_engine=True)
+    async with rig.app.run_test(size=(120, 40)) as pilot:
+        await settle(rig, pilot)
+        rig.source.lost = "the engine is gone"
+        await settle(rig, pilot)
+        await press(pilot, "ctrl+q")
+        words = screen_text(rig.app)
+        assert "The engine does not answer. Open when it last did:" in words
+        assert "SIM-USD: cancel 1 order, sell 9.987 to flat" in words
+        assert "F12 closes" not in words
 
 
 async def test_a_lost_engine_is_shown_with_its_age_and_never_crashes() -> None:

@@ -286,7 +286,10 @@ def test_the_header_names_venue_mode_feed_and_engine_age() -> None:
     for part in ("sim", "replay a.jsonl.gz", "CONFIRM", "● live 12 ms", "engine 40 ms"):
         assert part in words
     assert "PAUSED" in line_text(header_line(scene(made.normal(), paused=True), 120))
-    assert "ENGINE LOST 3.2 s" in line_text(header_line(scene(made.normal(), lost_ms=3_200), 120))
+    lost = line_text(header_line(scene(made.normal(), lost_ms=3_200), 120))
+    assert "ENGINE LOST 3.2 s" in lost
+    assert "○ was live" in lost
+    assert "●" not in lost
 
 
 def test_the_banner_shows_what_matters_most() -> None:

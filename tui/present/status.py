@@ -40,6 +40,8 @@ def _feed(scene: Scene) -> Line:
     if view is None:
         return (Span(" no instrument", "warn"),)
     feed = view.feed
+    if scene.lost_ms is not None:
+        return (Span(f" ○ was {feed.state.value} ", "stale"),)
     is_live = feed.state is FeedState.LIVE
     age = "" if feed.age_ms is None else f" {short_time(feed.age_ms)}"
     return (

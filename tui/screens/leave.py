@@ -18,9 +18,13 @@ class LeaveScreen(Sheet[bool]):
         ("n", "dismiss(None)", "stay"),
     ]
 
-    def __init__(self, open_words: Sequence[str]) -> None:
-        lines = ["Leaving stops the engine. Still open:", ""]
-        lines += [f"  {words}" for words in open_words]
-        lines += ["", "Nobody watches them while the engine is stopped. F12 closes them now."]
-        super().__init__("LEAVE?", lines, "y stops the engine and leaves · n or esc stays",
-                         danger=True)  # fmt: skip
+    def __init__(self, open_words: Sequence[str], *, is_lost: bool = False) -> None:
+        first = "Leaving stops the engine. Still open:"
+        last = "Nobody watches them while the engine is stopped. F12 closes them now."
+        hint = "y stops the engine and leaves · n or esc stays"
+        if is_lost:
+            first = "The engine does not answer. Open when it last did:"
+            last = "Nobody watches them now. A new start here reads them from the ledger."
+            hint = "y leaves · n or esc stays"
+        lines = [first, "", *(f"  {words}" for words in open_words), "", last]
+        super().__init__("LEAVE?", lines, hint, danger=True)

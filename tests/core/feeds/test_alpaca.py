@@ -82,12 +82,17 @@ def test_exponent_within_reason_is_read_exactly():
     assert (one.price_ticks, one.qty_lots) == (18_190, 100)
 
 
-def test_refused_quote_keeps_the_one_before():
+def test_refused_quote_leaves_no_book_until_the_next_quote():
+    # The quote before it is no longer the market's, and nothing else would say so.
     protocol = opened()
     protocol.receive(quote(181.69, 200, 181.75, 100), T0)
     protocol.receive(quote(181.695, 200, 181.75, 100), T0)
-    assert best(protocol) == ("181.69", "181.75")
+    assert state(protocol) is FeedState.RESYNCING
+    assert best(protocol) is None
     assert protocol.counters.refused == 1
+    protocol.receive(quote(181.70, 200, 181.75, 100), T0)
+    assert state(protocol) is FeedState.LIVE
+    assert best(protocol) == ("181.7", "181.75")
 
 
 def test_unknown_kinds_are_ignored_and_control_messages_are_quiet():

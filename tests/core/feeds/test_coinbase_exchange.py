@@ -8,7 +8,7 @@ import pytest
 
 from core.feeds.coinbase_exchange import CoinbaseExchangeProtocol
 from core.model.market import FeedState
-from tests.core.feeds.wire import MS, T0, best, instrument, sent, settings, state, trades
+from tests.core.feeds.wire import MS, T0, S, best, instrument, sent, settings, state, trades
 
 
 def opened(**feed):
@@ -82,9 +82,17 @@ def test_refused_change_applies_nothing_and_resubscribes_that_book_alone(change)
     ]
 
 
-@pytest.mark.parametrize(
-    "data", [b"{", b"[]", b'{"type":"match","product_id":"BTC-USD"}', match(1, "none")]
-)
+@pytest.mark.parametrize("data", [b"{", b"[]", b"\xff", b""])
+def test_frame_that_cannot_be_read_costs_every_book(data):
+    # It may have been of any book, and there is no number to show that one is missing.
+    protocol = live()
+    protocol.receive(data, T0)
+    assert protocol.counters.refused == 1
+    assert [state(protocol, n) for n in (0, 1)] == [FeedState.RESYNCING] * 2
+    assert len(sent(protocol.on_time(T0 + 30 * S))) == 4
+
+
+@pytest.mark.parametrize("data", [b'{"type":"match","product_id":"BTC-USD"}', match(1, "none")])
 def test_bad_frame_is_counted_and_never_raised(data):
     protocol = live()
     protocol.receive(data, T0)

@@ -90,7 +90,7 @@ def test_every_venue_follows_the_same_life(venue):
     assert feed.last_recv_ns == T0
     protocol.on_time(T0 + 5 * S + MS)
     assert feed.state is FeedState.STALE
-    protocol.receive(b"{}", T0 + 6 * S)
+    protocol.receive(b"[]" if venue == "alpaca" else b"{}", T0 + 6 * S)
     assert feed.state is FeedState.LIVE
     protocol.on_close("cut", T0 + 7 * S)
     assert (feed.state, feed.reason) == (FeedState.CONNECTING, "disconnected: cut")

@@ -1,0 +1,518 @@
+"""Engine and session against an ill-behaved venue, feed, ledger and trader, in any order.
+
+Whatever happens, the invariants at the end of this file hold after every step. The session is the
+live one: orders wait for a ledger that is as slow as the machine wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from decimal import Decimal
+from types import SimpleNamespace
+
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from core.clock import NS_PER_MS, NS_PER_S
+from core.config import Settings, StrategySettings
+from core.context import NOTICES_KEPT
+from core.control import (
+    Ack,
+    AnyCommand,
+    CancelOrder,
+    CloseTrade,
+    Confirm,
+    KillAll,
+    Rearm,
+    Reject,
+    SetMode,
+)
+from core.commands import Commands
+from core.engine import Engine, EngineSetup
+from core.errors import InvariantError
+from core.model import event as ev
+from core.model.decision import Mode, Verdict
+from core.model.market import FeedState
+from core.model.order import TRANSITIONS, Order, OrderStatus, Side
+from core.picture import RunFacts
+from core.session import Session
+from tests.core.test_strategy import FORECAST
+from tests.fakes import BTC, START_NS, HandFeed, MemoryLatch, MemorySink
+from tests.properties.venue_model import VenueModel
+
+ETH = msgspec.structs.replace(BTC, name="ETHUSDT", base="ETH")
+FACTS = RunFacts(account="PAPER", source="model", version="0", started_ns=START_NS, agent_note="")
+TOLD_WITHIN_NS = 5 * NS_PER_S
+MID = 6_000_000
+PLACE = st.integers(0, 10)
+PAUSES_MS = st.sampled_from([1, 250, 250, 500, 1_000, 5_000, 11_000, 31_000])
+
+
+class ModelLedger(MemorySink):
+    """A ledger that is durable when it is let, and remembers what it was refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.durable = 0
+        self.waiting: list[tuple[int, Future[None]]] = []
+        self.unwritten: list[object] = []
+        self.is_slow = False
+
+    def append(self, event: ev.LedgerEvent, ts_ns: int, cause: int | None = None) -> int:
+        if self.is_broken:
+            self.unwritten.append(event)
+        return super().append(event, ts_ns, cause)
+
+    def flush(self) -> Future[None]:
+        if self.is_broken:
+            raise InvariantError("disk is full")
+        future: Future[None] = Future()
+        self.waiting.append((len(self.events), future))
+        if not self.is_slow:
+            self.settle()
+        return future
+
+    def settle(self) -> None:
+        """Everything appended is durable."""
+        for count, future in self.waiting:
+            self.durable = max(self.durable, count)
+            future.set_result(None)
+        self.waiting.clear()
+
+    def fail(self) -> None:
+        """The disk is full: what waits fails, nothing more is taken."""
+        self.is_broken = True
+        for _, future in self.waiting:
+            future.set_exception(InvariantError("disk is full"))
+        self.waiting.clear()
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """See the module docstring."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.ledger = ModelLedger()
+        self.latch = MemoryLatch()
+        self.now_ns = START_NS
+        self.runs = 0
+        self.task: asyncio.Task[None] | None = None
+
+    @initialize(mode=st.sampled_from(list(Mode)), flattens=st.booleans(), hold_s=st.just(30.0))
+    def begin(self, mode: Mode, flattens: bool, hold_s: float) -> None:
+        strategy = StrategySettings(hold_s=hold_s)
+        base = Settings(strategy=strategy)
+        risk = msgspec.structs.replace(base.risk, kill_flattens=flattens)
+        self.settings = msgspec.structs.replace(base, risk=risk)
+        self.start(mode)
+
+    def start(self, mode: Mode) -> None:
+        """Build the engine from the ledger, as the composition root does."""
+        self.runs += 1
+        past = [event for _, event, _ in self.ledger.events]
+        fills = tuple(event.fill for event in past if isinstance(event, ev.Filled))
+        self.feed = HandFeed(BTC, ETH)
+        self.venue = VenueModel(self.check_departure)
+        self.engine = Engine(
+            EngineSetup(
+                protocol=self.feed,
+                settings=self.settings,
+                mode=mode,
+                sink=self.ledger,
+                latch=self.latch,
+                run_id=f"{self.runs:08x}" * 4,
+                fee_bps=Decimal(10),
+                fills=fills,
+                halted=self.latch.reason,
+            )
+        )
+        self.kept = {name: self.engine.account.position(name) for name in self.engine.by_name}
+        self.engine.context.move_to(self.now_ns)
+        for desk in self.engine.desks:
+            # What the desk believes is set by a rule, not learnt.
+            desk.think = lambda *_: None  # type: ignore[method-assign]
+        self.session = Session(self.engine, self.venue, self.ledger)
+        self.session.clock = SimpleNamespace(now_ns=lambda: self.now_ns)
+        self.commands = Commands(self.session, FACTS, self.session.clock, lambda: (0, ""), print)
+        self.session.wake = asyncio.Event()
+        self.task = self.loop.create_task(self.session.settle_forever())
+        self.killed = False
+        self.seen_ns: dict[str, int] = {}
+        for index in range(2):
+            self.take(self.feed.set_state(self.now_ns, FeedState.LIVE, index=index))
+            self.take(self.book(index, MID, 1))
+        self.idle()
+
+    def teardown(self) -> None:
+        if self.task is not None:
+            self.calm_down()
+            self.stop_task()
+        self.loop.close()
+
+    def stop_task(self) -> None:
+        assert self.task is not None
+        self.task.cancel()
+        self.loop.run_until_complete(asyncio.wait([self.task]))
+
+    # --- tools ----------------------------------------------------------------------------------
+
+    def idle(self) -> None:
+        """Let the settling task do all it can."""
+        assert self.task is not None
+
+        async def turns() -> None:
+            for _ in range(6):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(turns())
+        assert not self.task.done(), f"settling ended: {self.task.exception()!r}"
+
+    def take(self, *outputs: object) -> None:
+        self.session._take(outputs)  # type: ignore[arg-type]
+
+    def book(self, index: int, mid: int, half: int) -> object:
+        return self.feed.set_book(
+            self.now_ns, [(mid - half, 90_000)], [(mid + half, 90_000)], index
+        )
+
+    def command(self, command: AnyCommand) -> Ack:
+        reply = self.commands.carry_out(command)
+        assert isinstance(reply, Ack)
+        assert reply.text, "a command went unanswered"
+        self.idle()
+        return reply
+
+    def pass_ms(self, milliseconds: int) -> None:
+        self.now_ns += milliseconds * NS_PER_MS
+        self.session.run_timers(self.now_ns)
+        self.idle()
+
+    def check_departure(self, order: Order) -> None:
+        """Called by the venue at the moment an order leaves."""
+        engine, name = self.engine, order.instrument
+        intents = [
+            place
+            for place, (_, event, _) in enumerate(self.ledger.events)
+            if isinstance(event, ev.OrderIntended) and event.order == order
+        ]
+        assert len(intents) == 1
+        assert intents[0] < self.ledger.durable, "an order left before its intent was durable"
+        assert engine.by_name[name].is_live, "an order left on a feed in doubt"
+        others = engine.execution.orders.working_lots(name, order.side) - order.qty_lots
+        if order.reduces:
+            room = -order.side.sign * engine.account.position(name) - others
+            assert 0 < order.qty_lots <= room, "an exit could flip the position"
+        else:
+            assert not engine.context.halted, "an entry left while halted"
+            assert not engine.context.ledger_failure
+
+    # --- rules: the market ----------------------------------------------------------------------
+
+    @rule(index=st.integers(0, 1), move=st.integers(-3_000, 3_000), half=st.sampled_from([1, 9]))
+    def market_moves(self, index: int, move: int, half: int) -> None:
+        self.take(self.book(index, MID + move, half))
+        self.idle()
+
+    @rule(index=st.integers(0, 1), shape=st.sampled_from(["empty", "bids", "asks", "crossed"]))
+    def book_breaks(self, index: int, shape: str) -> None:
+        bids = [] if shape in {"empty", "asks"} else [(MID + 5 * (shape == "crossed"), 10)]
+        asks = [] if shape in {"empty", "bids"} else [(MID + 1, 10)]
+        self.take(self.feed.set_book(self.now_ns, bids, asks, index))
+        self.idle()
+
+    @rule(index=st.integers(0, 1), state=st.sampled_from(list(FeedState)))
+    def feed_changes(self, index: int, state: FeedState) -> None:
+        self.take(self.feed.set_state(self.now_ns, state, index=index))
+        self.idle()
+
+    @rule(index=st.integers(0, 1))
+    def feed_recovers(self, index: int) -> None:
+        self.take(self.feed.set_state(self.now_ns, FeedState.LIVE, index=index))
+        self.take(self.book(index, MID, 1))
+        self.idle()
+
+    @rule(index=st.integers(0, 1), p_up=st.sampled_from([0.62, 0.38, 0.5]), pause_ms=PAUSES_MS)
+    def desk_believes(self, index: int, p_up: float, pause_ms: int) -> None:
+        believed = (msgspec.structs.replace(FORECAST, p_up=p_up),)
+        self.engine.desks[index].forecasts = believed
+        self.pass_ms(min(pause_ms, 500))
+
+    @rule(pause_ms=PAUSES_MS)
+    def time_passes(self, pause_ms: int) -> None:
+        self.pass_ms(pause_ms)
+
+    # --- rules: the trader ----------------------------------------------------------------------
+
+    @precondition(lambda self: self.engine.pending)
+    @rule(place=PLACE, approve=st.sampled_from([True, True, False]), pause_ms=st.integers(0, 50))
+    def answer(self, place: int, approve: bool, pause_ms: int) -> None:
+        waiting = list(self.engine.pending.values())
+        key = waiting[place % len(waiting)].proposal.decision_id
+        self.pass_ms(pause_ms)
+        self.command(Confirm(key) if approve else Reject(key))
+
+    @rule(index=st.integers(0, 1))
+    def close_trade(self, index: int) -> None:
+        self.command(CloseTrade(self.engine.desks[index].instrument.name))
+
+    @precondition(lambda self: self.engine.execution.orders.states)
+    @rule(place=PLACE)
+    def cancel_order(self, place: int) -> None:
+        keys = list(self.engine.execution.orders.states)
+        self.command(CancelOrder(keys[place % len(keys)]))
+
+    @rule()
+    def kill_all(self) -> None:
+        assert self.command(KillAll()).ok
+        assert self.engine.context.halted
+        self.killed = True
+
+    @rule()
+    def rearm(self) -> None:
+        if self.command(Rearm("all is well")).ok:
+            self.killed = False
+
+    @rule(mode=st.sampled_from([Mode.CONFIRM, Mode.AUTO, Mode.AUTO, Mode.OBSERVE]))
+    def change_mode(self, mode: Mode) -> None:
+        self.command(SetMode(mode))
+
+    # --- rules: the venue -----------------------------------------------------------------------
+
+    @precondition(lambda self: self.venue.traveling)
+    @rule(place=PLACE, end=st.sampled_from(["accept", "accept", "accept", "refuse", "lose"]))
+    def order_arrives(self, place: int, end: str) -> None:
+        waiting = self.venue.traveling
+        ticket = waiting[place % len(waiting)]
+        if end == "lose":
+            self.venue.lose(ticket)
+        else:
+            self.venue.arrive(ticket, refused=end == "refuse")
+
+    @precondition(lambda self: self.venue.cancels)
+    @rule(place=PLACE)
+    def cancel_arrives(self, place: int) -> None:
+        self.venue.cancel_arrives(place % len(self.venue.cancels))
+
+    @precondition(lambda self: self.venue.working)
+    @rule(place=PLACE, lots=st.sampled_from([1, 700, 10**6]), off=st.integers(-50, 50))
+    def order_fills(self, place: int, lots: int, off: int) -> None:
+        working = self.venue.working
+        self.venue.fill(working[place % len(working)], lots, MID + off, Decimal("0.01234567"))
+
+    @precondition(lambda self: self.venue.working)
+    @rule(place=PLACE)
+    def order_expires(self, place: int) -> None:
+        working = self.venue.working
+        self.venue.expire(working[place % len(working)])
+
+    @precondition(lambda self: self.venue.outbox)
+    @rule(place=PLACE, twice=st.booleans())
+    def report_arrives(self, place: int, twice: bool) -> None:
+        self.venue.deliver(place % len(self.venue.outbox), twice=twice)
+        self.take()
+        self.idle()
+
+    @precondition(lambda self: self.venue.outbox)
+    @rule(place=PLACE)
+    def report_is_lost(self, place: int) -> None:
+        self.venue.lose_report(place % len(self.venue.outbox))
+
+    @precondition(lambda self: self.venue.traveling or self.venue.working)
+    @rule()
+    def all_goes_well(self) -> None:
+        """Everything on its way arrives, every order fills."""
+        self.settle_venue()
+
+    # --- rules: the ledger and the process ------------------------------------------------------
+
+    @rule(is_slow=st.booleans())
+    def ledger_pace_changes(self, is_slow: bool) -> None:
+        self.ledger.is_slow = is_slow
+        if not is_slow:
+            self.ledger.settle()
+            self.idle()
+
+    @rule(dice=st.integers(0, 3))
+    def ledger_breaks(self, dice: int) -> None:
+        if dice == 0:
+            self.ledger.fail()
+            self.idle()
+
+    @rule(mode=st.sampled_from(list(Mode)), kept=PLACE)
+    def crash_and_restart(self, mode: Mode, kept: int) -> None:
+        """The process dies; of what was not durable any part may be left. The venue dies too."""
+        self.stop_task()
+        count = min(len(self.ledger.events), self.ledger.durable + kept)
+        old, self.ledger = self.ledger, ModelLedger()
+        self.ledger.events = old.events[:count]
+        self.ledger.durable = count
+        self.start(mode)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def settle_venue(self) -> None:
+        venue = self.venue
+        for ticket in venue.traveling:
+            venue.arrive(ticket)
+        for ticket in venue.working:
+            venue.fill(ticket, ticket.rest_lots, MID, Decimal("0.5"))
+        while venue.cancels:
+            venue.cancel_arrives(0)
+        while venue.outbox:
+            venue.deliver(0)
+        self.take()
+        self.idle()
+
+    def calm_down(self) -> None:
+        """With a kill that flattens and a venue that answers, the end is flat and quiet."""
+        if self.ledger.is_broken or self.engine.context.ledger_failure or self.venue.lost:
+            return
+        if not self.settings.risk.kill_flattens:
+            return
+        gave_up = any("gave up" in notice.text for notice in self.engine.context.notices)
+        if not self.killed or gave_up or len(self.engine.context.notices) == NOTICES_KEPT:
+            self.kill_all()
+        self.ledger_pace_changes(is_slow=False)
+        for _ in range(6):
+            for index in range(2):
+                self.feed_recovers(index)
+            self.pass_ms(250)
+            self.settle_venue()
+        positions = {name: self.engine.account.position(name) for name in self.engine.by_name}
+        assert not any(positions.values()), f"after a kill: {positions}"
+        assert not self.engine.execution.orders.open_states()
+        self.pass_ms(250)
+        assert not self.engine.execution.closing
+
+    # --- invariants -----------------------------------------------------------------------------
+
+    @invariant()
+    def position_is_the_sum_of_fills(self) -> None:
+        told = dict(self.kept)
+        for fill in self.venue.fills:
+            told[fill.instrument] += fill.side.sign * fill.qty_lots
+        for name, lots in told.items():
+            assert self.engine.account.position(name) == lots
+        written = self.written_fills()
+        assert len({fill.fill_id for fill in written}) == len(written), "a fill counted twice"
+        for name, book in self.engine.account.books.items():
+            mine = [fill for fill in written if fill.instrument == name]
+            assert sum(f.side.sign * f.qty_lots for f in mine) == book.position_lots
+            unit = book.instrument.notional(1, 1)
+            cash = sum((-f.side.sign * f.qty_lots * f.price_ticks * unit - f.fee for f in mine),
+                       Decimal(0))  # fmt: skip
+            stock = sum((o.sign * o.qty_lots * o.price_ticks * unit + o.fee
+                         for o in book.open_lots), Decimal(0))  # fmt: skip
+            assert book.realized == cash + stock
+            assert book.fees == sum((f.fee for f in mine), Decimal(0))
+
+    def written_fills(self) -> list:
+        lost = [event for event in self.ledger.unwritten if isinstance(event, ev.Filled)]
+        return [event.fill for event in [*self.ledger.of(ev.Filled), *lost]]
+
+    @invariant()
+    def exposure_is_never_understated(self) -> None:
+        states = self.engine.execution.orders.states
+        for key, ticket in self.venue.tickets.items():
+            if ticket.may_fill_lots:
+                owed = ticket.may_fill_lots + self.venue.unreported_lots(key)
+                assert states[key].open_lots == owed, f"{key} {states[key].status}"
+        for name in self.engine.by_name:
+            for side in Side:
+                may = sum(t.may_fill_lots for t in self.venue.tickets.values()
+                          if t.order.instrument == name and t.order.side is side)  # fmt: skip
+                assert self.engine.execution.orders.working_lots(name, side) >= may
+
+    @invariant()
+    def statuses_move_by_the_table(self) -> None:
+        last: dict[str, OrderStatus] = {}
+        for _, event, _ in self.ledger.events:
+            if isinstance(event, ev.OrderIntended):
+                last[event.order.client_order_id] = OrderStatus.SUBMITTED
+            elif isinstance(event, ev.CancelIntended):
+                was = last[event.client_order_id]
+                if not was.is_closed:
+                    last[event.client_order_id] = OrderStatus.PENDING_CANCEL
+            elif isinstance(event, ev.OrderChanged):
+                was, now = last[event.client_order_id], OrderStatus(event.status)
+                is_denial = now is OrderStatus.REJECTED
+                assert now in TRANSITIONS.get(was, ()) or is_denial, f"{was} -> {now}"
+                assert not was.is_closed
+                last[event.client_order_id] = now
+
+    @invariant()
+    def every_proposal_is_decided_once_and_answered_at_most_once(self) -> None:
+        decided = [event.proposal.decision_id for event in self.ledger.of(ev.Decided)]
+        answered = [event.decision_id for event in self.ledger.of(ev.Answered)]
+        assert len(set(decided)) == len(decided)
+        assert len(set(answered)) == len(answered)
+        assert set(answered) <= set(decided)
+        waiting = {p.proposal.decision_id for p in self.engine.pending.values()}
+        assert not waiting & set(answered)
+        assert waiting <= set(decided)
+        if not self.ledger.is_broken:
+            mine = {key for key in decided if key.startswith(self.engine.context.run_id[:8])}
+            assert mine - set(answered) == waiting
+        approved = {event.decision_id for event in self.ledger.of(ev.Answered)
+                    if event.verdict is Verdict.APPROVED}  # fmt: skip
+        for intent in self.ledger.of(ev.OrderIntended):
+            if not intent.order.reduces:
+                assert intent.order.decision_id in approved
+
+    @invariant()
+    def halted_by_kill_means_latched(self) -> None:
+        if self.engine.context.halted and not self.engine.context.ledger_failure:
+            assert self.latch.reason
+        if self.killed:
+            assert self.engine.context.halted
+            assert self.latch.reason
+
+    @invariant()
+    def silence_of_the_venue_is_told(self) -> None:
+        """An order that nothing was heard of for long is UNKNOWN."""
+        for key, state in self.engine.execution.orders.states.items():
+            if state.status.is_closed or not state.has_left:
+                self.seen_ns.pop(key, None)
+                continue
+            mark = state.status is OrderStatus.UNKNOWN
+            if mark:
+                self.seen_ns.pop(key, None)
+            elif key not in self.seen_ns:
+                self.seen_ns[key] = self.now_ns
+
+    @invariant()
+    def the_picture_can_be_made(self) -> None:
+        picture = self.commands.snapshot()
+        shown = {order.client_order_id for order in picture.orders}
+        assert shown == {s.order.client_order_id
+                         for s in self.engine.execution.orders.open_states()}  # fmt: skip
+
+
+def run(runs: int, steps: int, *, derandomize: bool = True) -> None:
+    """Run the machine; also called by ``bench/kill_trials.py``."""
+    run_state_machine_as_test(
+        EngineMachine,
+        settings=settings(
+            max_examples=runs,
+            stateful_step_count=steps,
+            derandomize=derandomize,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_no_order_of_events_breaks_an_invariant() -> None:
+    run(40, 50)
