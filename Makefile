@@ -23,7 +23,7 @@ PINS := pyproject.toml constraints.txt
 SAY := printf '\033[1m==> %s\033[0m\n'
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 
-.PHONY: help setup run test lint bench warm clean
+.PHONY: help setup run test lint bench fuzz warm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ lint: $(VENV)/.everything ## Check format, lint, types, imports and spelling
 
 bench: $(VENV)/.everything ## Run benchmarks: make bench BENCH=feed ARGS=CAPTURE
 	@for name in $(BENCH); do $(SAY) "bench/bench_$$name.py"; $(PY) bench/bench_$$name.py $(ARGS); done
+
+fuzz: $(VENV)/.everything ## Hunt for faults in the feeds: make fuzz ARGS="faults --runs 500"
+	@$(PY) bench/fuzz.py $(or $(ARGS),faults --runs 20)
 
 warm: $(VENV)/.base ## Compile the kernels (once; later calls find them cached)
 	@$(BIN)/tapewright warm

@@ -18,7 +18,8 @@ from cli.exit import DONE, FAILED, USAGE, tell
 from cli.options import BacktestOptions
 from cli.report_html import page
 from cli.wiring import code_digest, version
-from core.backtest_report import BadFile, FileReport, Report, Terms, encode
+from core.backtest_json import encode
+from core.backtest_report import BadFile, FileReport, Report, Terms
 from core.config import Settings, load_settings
 from core.errors import UserError
 from core.model.decision import Mode

@@ -219,7 +219,9 @@ def check_clock(result: int | None) -> Check:
 def check_terminal(environment: dict[str, str]) -> Iterator[Check]:
     size = shutil.get_terminal_size((0, 0))
     if not sys.stdout.isatty():
-        yield Check(Level.WARN, "terminal", "stdout is none", "a screen needs one; or --headless")
+        yield Check(
+            Level.WARN, "terminal", "stdout is not a terminal", "a screen needs one; or --headless"
+        )
     elif size < SCREEN_MIN:
         yield Check(
             Level.WARN, "terminal", f"{size.columns}x{size.lines}", "the screen wants 80x24 or more"

@@ -43,6 +43,12 @@ class TableName(StrEnum):
     LOTS = "lots"
 
 
+class TaxFormat(StrEnum):
+    FORM_8949 = "8949"
+    KOINLY = "koinly"
+    COINTRACKER = "cointracker"
+
+
 class FileFormat(StrEnum):
     CSV = "csv"
     JSON = "json"
@@ -218,3 +224,43 @@ def lots(
         return
     for line in lots_table(rows):
         print(line)
+
+
+@ledger_app.command()
+def tax(
+    *,
+    year: Annotated[
+        int, typer.Option(min=1970, max=2200, metavar="YYYY", help="Calendar year in --timezone.")
+    ],
+    tax_format: Annotated[
+        TaxFormat, typer.Option("--format", help="Rows for Form 8949, or fills for an importer.")
+    ],
+    out: Annotated[str, typer.Option(metavar="FILE|-", help="Where to; - is stdout.")] = "-",
+    timezone: Annotated[
+        str,
+        typer.Option(metavar="ZONE", help="UTC, an offset (-05:00) or a name (Europe/Berlin)."),
+    ] = "UTC",
+    state: State = None,
+) -> None:
+    """Write a year's closed lots or fills for the taxes, every row marked PAPER. No tax advice.
+
+    An existing file is replaced as a whole. All trading so far is paper: none of it is taxable.
+
+    Example: tapewright ledger tax --year 2026 --format 8949 --out 8949-2026.csv
+    """
+    from ledger.issue import write_note
+    from ledger.tax import tax_file
+    from ledger.tax_year import parse_zone
+
+    zone = parse_zone(timezone)
+    state_dir = resolve_state_dir(state)
+    _sign_before_export(state_dir)
+    made = tax_file(state_dir, year=year, file_format=tax_format.value, zone=zone)
+    if out == "-":
+        sys.stdout.buffer.write(made.text.encode())
+        sys.stdout.flush()
+    else:
+        write_note(state_dir, made.text, Path(out))
+    for note in made.notes:
+        tell(note)
+    tell(f"{made.rows} rows of {year} written to {'stdout' if out == '-' else out}")

@@ -25,7 +25,8 @@ h3{font-size:14px;margin:22px 0 6px}p{margin:4px 0}.soft{color:var(--soft)}.warn
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;
 margin:8px 0;font-size:13.5px}th,td{padding:4px 12px 4px 0;text-align:right;white-space:nowrap;
 border-bottom:1px solid var(--line)}th:first-child,td:first-child,td.text{text-align:left}
-td.text{white-space:normal}th{color:var(--soft);font-weight:600}tr.total td{font-weight:600}
+td.text{white-space:normal}.words th:last-child{text-align:left}
+th{color:var(--soft);font-weight:600}tr.total td{font-weight:600}
 .gain-text{color:var(--gain)}.loss-text{color:var(--loss)}
 svg{display:block;width:100%;height:auto;font:11px system-ui,sans-serif}svg text{fill:var(--soft)}
 .grid{stroke:var(--line)}.zero{stroke:var(--soft)}path{fill:none;stroke-width:1.6}
@@ -131,7 +132,7 @@ def _share(share: float | None) -> str:
 def _bad(report: Report) -> str:
     rows = [f"<tr><td>{escape(one.name)}</td>{_words(one.problem)}</tr>"
             for one in report.bad_files]  # fmt: skip
-    return f"<h2>Files that gave nothing</h2>{_table(('', 'why'), rows)}"
+    return f"<h2>Files that gave nothing</h2>{_table(('', 'why'), rows, 'words')}"
 
 
 def _file(file: FileReport) -> str:
@@ -249,12 +250,12 @@ def _reasons(file: FileReport) -> str:
         for one in file.reasons
     ]
     heads = ("reason for not trading", "seconds", "refusals", "newest wording")
-    return f"<h3>Not trading</h3>{_table(heads, rows)}"
+    return f"<h3>Not trading</h3>{_table(heads, rows, 'words')}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
+def _table(heads: Sequence[str], rows: Sequence[str], style: str = "") -> str:
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    return f'<table class="{style}"><tr>{head}</tr>{"".join(rows)}</table>'
 
 
 def _cell(text: str) -> str:

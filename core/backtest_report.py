@@ -1,7 +1,6 @@
 """The report of a backtest: values alone. Money is exact, in the quote currency named beside it.
 
-``encode`` gives the JSON that ``tapewright backtest --json`` writes: the same capture, settings,
-seed and code give the same bytes. ``docs/backtest.md`` says what each field means.
+``core.backtest_json`` makes JSON of it; ``docs/backtest.md`` says what each field means.
 """
 
 from __future__ import annotations
@@ -9,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import reduce
-from typing import Any
 
 import msgspec
 
 from core.curve import CurvePoint, Reach
-from core.model.instrument import plain
 
-FORMAT = "backtest/1"
 ZERO = Decimal(0)
 
 
@@ -272,50 +268,3 @@ def _signals(parts: Sequence[SignalPnl]) -> tuple[SignalPnl, ...]:
             one.name, old.realized + one.realized, old.closed_lots + one.closed_lots
         )  # fmt: skip
     return tuple(sorted(found.values(), key=lambda one: (-one.realized, one.name)))
-
-
-def encode(report: Report) -> bytes:
-    """Return the report as JSON with a newline at its end; decimals as plain text."""
-    tree = {
-        "format": FORMAT,
-        "terms": report.terms,
-        "total": [_total(one) for one in report.totals],
-        "files": [_file(one) for one in report.files],
-        "bad_files": report.bad_files,
-    }
-    built = msgspec.to_builtins(tree, builtin_types=(Decimal,))
-    return msgspec.json.format(msgspec.json.encode(_texts(built)), indent=1) + b"\n"
-
-
-def _file(file: FileReport) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(file)
-    return fields | {"results": [_result(one) for one in file.results]}
-
-
-def _total(result: Result) -> dict[str, Any]:
-    fields = _result(result)
-    del fields["open_positions"]  # of one file each: a position does not go on into the next
-    return fields
-
-
-def _result(result: Result) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(result)
-    del fields["reach"], fields["exposure_ns"]
-    return fields | {
-        "exposure_mean": result.exposure_mean,
-        "hit_rate": result.hit_rate,
-        "in_market": result.in_market,
-        "pnl_before_fees": result.pnl_before_fees,
-        "slippage_bps": result.slippage_bps,
-    }
-
-
-def _texts(tree: Any) -> Any:
-    """Return ``tree`` with every decimal as plain text."""
-    if isinstance(tree, Decimal):
-        return plain(tree)
-    if isinstance(tree, dict):
-        return {key: _texts(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_texts(value) for value in tree]
-    return tree

@@ -66,7 +66,8 @@ class Commands:
         if isinstance(command, Stop):
             self._stop(command.reason)
             return Ack(ok=True, text="stopping")
-        self.session.catch_up()
+        if not isinstance(command, KillAll):  # it waits for nothing that is due
+            self.session.catch_up()
         try:
             text = self._act(command)
         except (ValueError, LedgerDown, Failed) as error:

@@ -28,6 +28,8 @@ from core.strategy import Hold, Idea, Sight, consider
 
 LEVELS_SEEN = 20
 NO_TRADE_EVERY_NS = 60 * NS_PER_S
+FAILED_EXITS_MAX = 3
+"""Exit orders without a fill that are followed by the next one at once; then it pauses."""
 LOSS_LOOKS = 3
 """Looks at the marks, a second apart, that must all be over the daily loss limit."""
 
@@ -81,7 +83,9 @@ class Engine:
         self._next_curve_ns = 0
         self._has_latched = False
         self._looks_over = 0
+        self._started_ns = 0
         self._no_entry_until: dict[str, int] = {}
+        self._no_exit_until: dict[str, int] = {}
         self._no_proposal_until: dict[str, int] = {}
         self._no_trade: dict[str, tuple[str, int]] = {}
 
@@ -98,6 +102,7 @@ class Engine:
     def start_clock(self, now_ns: int) -> None:
         """Set engine time without thinking about what lies between; at start and after silence."""
         self.context.move_to(now_ns)
+        self._started_ns = self._started_ns or self.context.now_ns
         self._next_cadence_ns = (self.context.now_ns // self._cadence_ns + 1) * self._cadence_ns
 
     def advance(self, now_ns: int) -> None:
@@ -112,6 +117,7 @@ class Engine:
         if self._next_cadence_ns is None or now_ns < self._next_cadence_ns:
             return
         self._next_cadence_ns += self._cadence_ns
+        self.execution.step_silence()
         for name in list(self.execution.closing):
             self.execution.step_closing(name)
         for desk in self.desks:
@@ -173,7 +179,15 @@ class Engine:
         """Take what the venue said about one of our orders."""
         self.execution.on_report(report)
         state = self.execution.orders.states[report.client_order_id]
-        self._no_entry_until[state.order.instrument] = self.context.now_ns + self._cooldown_ns
+        name, now_ns = state.order.instrument, self.context.now_ns
+        self._no_entry_until[name] = now_ns + self._cooldown_ns
+        failed = self.execution.failed_exits.get(name, 0)
+        if state.order.reduces and failed >= FAILED_EXITS_MAX:
+            self._no_exit_until[name] = now_ns + max(self._cooldown_ns, NS_PER_S)
+            if failed == FAILED_EXITS_MAX:
+                self.context.notify(
+                    "error", f"{name}: {failed} exits in a row found no fill: {state.reason}"
+                )
 
     # --- thinking -------------------------------------------------------------------------------
 
@@ -212,12 +226,23 @@ class Engine:
     def _pause_ns(self, name: str) -> int:
         """Return how long no proposal is made; what was turned down is not asked again at once.
 
-        Exits are never slower than entries: a trade holds back new risk only.
+        Exits are never slower than entries: a trade holds back new risk only. Exits that fail
+        again and again are not sent without end.
         """
-        until_ns = self._no_proposal_until.get(name, 0)
-        if not self.account.position(name):
-            until_ns = max(until_ns, self._no_entry_until.get(name, 0))
+        held = self.account.position(name) != 0
+        pauses = self._no_exit_until if held else self._no_entry_until
+        until_ns = max(self._no_proposal_until.get(name, 0), pauses.get(name, 0))
         return until_ns - self.context.now_ns
+
+    def _held_ns(self, opened_ns: int) -> int:
+        """Return how long a position is held.
+
+        One that a faster clock opened in what is now the future is as old as this run.
+        """
+        now_ns = self.context.now_ns
+        if not opened_ns:
+            return 0
+        return now_ns - (opened_ns if opened_ns <= now_ns else self._started_ns)
 
     def _sight(self, desk: Desk) -> Sight:
         book = self.account.books[desk.instrument.name]
@@ -231,7 +256,7 @@ class Engine:
             agent=desk.agent,
             volatility_bucket=desk.bucket,
             position_lots=book.position_lots,
-            held_ns=self.context.now_ns - book.opened_ns if book.opened_ns else 0,
+            held_ns=self._held_ns(book.opened_ns),
             fee_bps=float(self.fee_bps),
         )
 
@@ -372,7 +397,7 @@ class Engine:
         canceled = self.execution.cancel_orders(actor, why, name)
         closing = self.execution.close(name, actor, why)
         end = "closing the position" if closing else "no position to close"
-        return f"{name}: {canceled} orders canceled, {end}"
+        return f"{name}: {canceled} orders canceled, {end}{self._if_no_ledger()}"
 
     def kill_all(self, actor: str, why: str) -> str:
         """Close the gate, latch it on disk, cancel every order, close every position.
@@ -386,8 +411,11 @@ class Engine:
         self.context.journal(ev.KillTripped(scope="all", actor=actor, reason=why))
         for name in self.by_name:
             self._withdraw(name, why)
-        closing = self.flatten(actor, why) if self.settings.risk.kill_flattens else 0
+        flattens = self.settings.risk.kill_flattens
+        self.execution.keeps_flat = (actor, why) if flattens else None
+        closing = self.flatten(actor, why) if flattens else 0
         text = f"KILLED by {actor} ({why}): {canceled} orders canceled, {closing} closing"
+        text += self._if_no_ledger()
         if not durable:
             text += "; the latch could NOT be written to disk"
         self.context.notify("error", text)
@@ -396,6 +424,10 @@ class Engine:
     def flatten(self, actor: str, why: str) -> int:
         """Start closing every position; return how many."""
         return sum(self.execution.close(name, actor, why) for name in self.by_name)
+
+    def _if_no_ledger(self) -> str:
+        """Return the warning that positions stay: closing is trading, and needs a ledger."""
+        return "; NO LEDGER: positions stay open" if self.context.ledger_failure else ""
 
     def rearm(self, actor: str, reason: str) -> str:
         """Open the gate again. Errors: ``ValueError`` saying what stands against it."""
@@ -413,6 +445,8 @@ class Engine:
         except OSError as error:
             raise ValueError(f"the latch cannot be removed: {error.strerror}") from error
         self.context.halted = ""
+        self.context.halted_since_ns = 0
+        self.execution.keeps_flat = None
         self.context.notify("warning", f"re-armed by {actor}: {reason.strip()}")
         return "re-armed"
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 import msgspec
 
 from core.account import Account
-from core.clock import NS_PER_MS
+from core.clock import NS_PER_MS, NS_PER_S
 from core.config import RiskSettings
 from core.context import RunContext
 from core.desk import Desk
@@ -28,6 +28,8 @@ FILLS_KEPT = 50
 RATIONALES_KEPT = 500
 CLOSE_TRIES_MAX = 40
 CLOSE_RETRY_NS = 250 * NS_PER_MS
+SILENT_NS = 4_000 * NS_PER_MS
+"""An order whose end the venue owes us for so long is UNKNOWN; the trader is told within 5 s."""
 
 
 class Closing(msgspec.Struct):
@@ -62,6 +64,10 @@ class Execution:
         self.closing: dict[str, Closing] = {}
         self.fills: deque[FilledRow] = deque(maxlen=FILLS_KEPT)
         self.last_denial = ""
+        self.keeps_flat: tuple[str, str] | None = None
+        """Who killed and why, while whatever fills late must be closed too."""
+        self.failed_exits: dict[str, int] = {}
+        """Exit orders in a row that ended without a fill, by instrument."""
         self._rationales: dict[str, str] = {}
 
     # --- out ------------------------------------------------------------------------------------
@@ -81,20 +87,25 @@ class Execution:
         )
 
     def gate(self, order: Order) -> GateVerdict:
-        """Ask the one gate about ``order`` as things stand now."""
+        """Ask the one gate about ``order`` as things stand now, as if it were not sent yet."""
         desk = self.desks[order.instrument]
         book = desk.feed.book
         bid, ask = book.best_bid, book.best_ask
+        own = self.orders.states.get(order.client_order_id)
+        own_lots = {order.side: own.open_lots if own else 0}
         view = GateView(
             instrument=desk.instrument,
             feed_state=desk.feed.state,
             bid_ticks=bid[0] if bid else None,
             ask_ticks=ask[0] if ask else None,
             position_lots=self.account.position(order.instrument),
-            working_buy_lots=self.orders.working_lots(order.instrument, Side.BUY),
-            working_sell_lots=self.orders.working_lots(order.instrument, Side.SELL),
-            open_orders=len(self.orders.open_states()),
-            orders_last_minute=self.orders.sent_last_minute(self.context.now_ns),
+            working_buy_lots=self.orders.working_lots(order.instrument, Side.BUY)
+            - own_lots.get(Side.BUY, 0),
+            working_sell_lots=self.orders.working_lots(order.instrument, Side.SELL)
+            - own_lots.get(Side.SELL, 0),
+            open_orders=len(self.orders.open_states()) - (own is not None),
+            orders_last_minute=self.orders.sent_last_minute(self.context.now_ns)
+            - (own is not None),
             today=self.account.today(self.context.now_ns),
             is_halted=bool(self.context.halted),
             halt_reason=self.context.halted,
@@ -138,11 +149,19 @@ class Execution:
         if self.context.halted and not order.reduces:
             self.refuse(order, f"halted: {self.context.halted}")
             return False
+        # Feed, price and position may have moved while the intent was being written.
+        verdict = self.gate(order)
+        if not verdict.allowed:
+            self.refuse(order, verdict.why)
+            return False
         state.has_left = True
+        state.heard_ns = self.context.now_ns
         return True
 
     def refuse(self, order: Order, why: str) -> None:
-        """Close an order that must not leave."""
+        """Close an order that must not leave, unless a cancel has closed it already."""
+        if self.orders.states[order.client_order_id].status.is_closed:
+            return
         state = self.orders.deny(order.client_order_id, why)
         self.context.journal(self._change_of(state))
         self.context.notify("warning", f"{order.client_order_id} did not leave: {why}")
@@ -157,6 +176,7 @@ class Execution:
         state = self.orders.put_cancel(client_order_id)
         if state is None:
             return False
+        state.heard_ns = self.context.now_ns
         intent = ev.CancelIntended(client_order_id=client_order_id, actor=actor, reason=why)
         self.context.journal(intent)
         if not state.has_left:
@@ -171,16 +191,41 @@ class Execution:
         known = self.orders.states.get(report.client_order_id)
         was = known.status if known else None
         state, fill = self.orders.apply(report)
+        state.heard_ns = self.context.now_ns
         if fill is not None:
             self._on_fill(state, fill)
+            if was is not None and was.is_closed:
+                text = f"order {report.client_order_id} was {was.value} and filled all the same"
+                self.context.notify("error", text)
         if state.status is not was:
             self.context.journal(self._change_of(state), state.intent_seq)
+            self._count_exit(state)
         dead = state.status in {OrderStatus.REJECTED, OrderStatus.EXPIRED}
         if dead and not state.filled_lots:
             self.context.notify(
                 "warning",
                 f"order {report.client_order_id} {state.status.value}: {report.reason}",
             )
+
+    def _count_exit(self, state: OrderState) -> None:
+        """Count the exits in a row that closed nothing."""
+        if state.order.reduces and state.status.is_closed:
+            name = state.order.instrument
+            failed = 0 if state.filled_lots else self.failed_exits.get(name, 0) + 1
+            self.failed_exits[name] = failed
+
+    def step_silence(self) -> None:
+        """Call UNKNOWN what the venue has owed an answer on for too long, and say so."""
+        now_ns = self.context.now_ns
+        for state in self.orders.open_states():
+            if not state.owes_answer or now_ns - state.heard_ns < SILENT_NS:
+                continue
+            key = state.order.client_order_id
+            why = f"nothing heard for {(now_ns - state.heard_ns) / NS_PER_S:.0f} s"
+            self.orders.lose_sight(state, why)
+            self.context.journal(self._change_of(state), state.intent_seq)
+            text = f"order {key} is UNKNOWN: {why}; it counts as working, cancel asks again"
+            self.context.notify("error", text)
 
     def _change_of(self, state: OrderState) -> ev.OrderChanged:
         return ev.OrderChanged(
@@ -207,6 +252,8 @@ class Execution:
         )
         seq = self.context.journal(event, state.intent_seq)
         self.fills.appendleft(FilledRow(seq, fill, realized, rationale))
+        if self.keeps_flat is not None and order.instrument not in self.closing:
+            self.close(order.instrument, *self.keeps_flat)
 
     def remember(self, decision_id: str, rationale: str) -> None:
         """Keep the words of a decision for its fills."""
@@ -217,22 +264,27 @@ class Execution:
     # --- closing --------------------------------------------------------------------------------
 
     def close(self, name: str, actor: str, why: str) -> bool:
-        """Start closing a position, whatever it takes; False if there is none."""
-        if not self.account.position(name):
-            return False
-        self.closing[name] = Closing(actor, why, self.context.now_ns)
-        return True
+        """Start closing a position, whatever it takes; False if there is none.
+
+        An order that still works may yet make one: it is waited for.
+        """
+        lots = self.account.position(name)
+        if lots or self.orders.open_states(name):
+            self.closing[name] = Closing(actor, why, self.context.now_ns)
+        return bool(lots)
 
     def step_closing(self, name: str) -> None:
         """Send the next closing order when the last one is done and the book can be believed."""
         closing = self.closing[name]
         lots = self.account.position(name)
         now_ns = self.context.now_ns
+        if self.orders.open_states(name):
+            return
         if not lots:
             del self.closing[name]
             self.context.notify("info", f"{name} is flat")
             return
-        if now_ns < closing.due_ns or self.orders.open_states(name):
+        if now_ns < closing.due_ns:
             return
         closing.due_ns = now_ns + CLOSE_RETRY_NS
         desk = self.desks[name]

@@ -19,6 +19,7 @@ from core.model.order import (
     OrderStatus,
     ReportKind,
     Side,
+    TimeInForce,
     next_status,
 )
 
@@ -53,11 +54,21 @@ class OrderState(msgspec.Struct):
     intent_seq: int = 0
     has_left: bool = False
     """It was handed to the broker."""
+    heard_ns: int = 0
+    """When we last asked or heard something about it."""
 
     @property
     def open_lots(self) -> int:
         """Lots that may still fill."""
         return 0 if self.status.is_closed else self.order.qty_lots - self.filled_lots
+
+    @property
+    def owes_answer(self) -> bool:
+        """True if the venue must say something soon: only a resting order may keep silent."""
+        if self.status.is_closed or self.status is OrderStatus.UNKNOWN or not self.has_left:
+            return False
+        waits = {OrderStatus.SUBMITTED, OrderStatus.PENDING_CANCEL}
+        return self.order.tif is TimeInForce.IOC or self.status in waits
 
 
 class Orders:
@@ -94,9 +105,11 @@ class Orders:
         if not state.has_left:
             self._move(state, OrderStatus.CANCELED)
             state.reason = "canceled before it left"
-        elif state.status is not OrderStatus.PENDING_CANCEL:
+        else:
             state.status = next_status(state.status, OrderStatus.PENDING_CANCEL)
-            self._cancels.append(Cancel(client_order_id))
+            # Asked again, it is sent again: the first one may be lost.
+            if Cancel(client_order_id) not in self._cancels:
+                self._cancels.append(Cancel(client_order_id))
         return state
 
     def pop_cancel(self) -> Cancel | None:
@@ -126,11 +139,16 @@ class Orders:
         if report.fill is not None:
             return state, self._apply_fill(state, report.fill)
         if not state.status.is_closed:
-            pending = state.status is OrderStatus.PENDING_CANCEL
-            if not (pending and report.kind is ReportKind.ACCEPTED):
-                self._move(state, _STATUS_OF[report.kind])
-        state.reason = report.reason
+            state.reason = report.reason
+            status = _status_after(state, report.kind)
+            if status is not None:
+                self._move(state, status)
         return state, None
+
+    def lose_sight(self, state: OrderState, reason: str) -> None:
+        """Nobody says how it stands with an order: it is UNKNOWN and counts as working."""
+        self._move(state, OrderStatus.UNKNOWN)
+        state.reason = reason
 
     def _apply_fill(self, state: OrderState, fill: Fill) -> Fill | None:
         if fill.fill_id in self._seen_fills:
@@ -176,3 +194,24 @@ class Orders:
         if len(self.states) > CLOSED_KEPT + QUEUE_BOUND:
             for key in [k for k, s in self.states.items() if s.status.is_closed][:-CLOSED_KEPT]:
                 del self.states[key]
+
+
+def _status_after(state: OrderState, kind: ReportKind) -> OrderStatus | None:
+    """Return where a report moves an open order; None if it moves nothing.
+
+    Reports come late, twice and out of order: an acknowledgement moves nothing that is further
+    on, and a refusal of an order that was taken before is its end.
+    """
+    status = state.status
+    if kind is ReportKind.CANCEL_REJECTED:
+        return OrderStatus.UNKNOWN if status is OrderStatus.PENDING_CANCEL else None
+    if kind is ReportKind.ACCEPTED:
+        if status not in {OrderStatus.SUBMITTED, OrderStatus.UNKNOWN}:
+            return None
+        return OrderStatus.PARTIALLY_FILLED if state.filled_lots else OrderStatus.ACCEPTED
+    if kind is ReportKind.REJECTED and status in {
+        OrderStatus.ACCEPTED,
+        OrderStatus.PARTIALLY_FILLED,
+    }:
+        return OrderStatus.CANCELED
+    return _STATUS_OF[kind]

@@ -185,8 +185,17 @@ class Session:
                 self.wake.set()
             return
         while (submit := self.engine.execution.orders.pop_submit()) is not None:
-            self.sink.flush().result()
+            try:
+                self.sink.flush().result()
+            except (InvariantError, OSError) as error:
+                self._keep_in(submit, error)
+                continue
             self._submit(submit)
+
+    def _keep_in(self, submit: Submit, error: Exception) -> None:
+        """The intent of an order could not be made durable: it does not leave."""
+        self.engine.context.lose_ledger(str(error))
+        self.engine.execution.refuse(submit.order, f"no ledger, no order: {error}")
 
     def _submit(self, submit: Submit) -> None:
         if self.engine.execution.leave(submit.order):
@@ -203,7 +212,6 @@ class Session:
                 try:
                     await asyncio.wrap_future(self.sink.flush())
                 except (InvariantError, OSError) as error:
-                    self.engine.context.lose_ledger(str(error))
-                    self.engine.execution.refuse(submit.order, f"no ledger, no order: {error}")
+                    self._keep_in(submit, error)
                     continue
                 self._submit(submit)

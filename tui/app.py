@@ -292,6 +292,11 @@ class TapewrightApp(App[int]):
         self.action_leave()
 
     @override
+    def action_help_quit(self) -> None:
+        """Answer ctrl+c, which leaves other programs: here it must not be mistaken for a kill."""
+        self.say(Said("info", "ctrl+c does nothing here: ctrl+q leaves, F12 kills everything"))
+
+    @override
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Return the palette: the registry's actions, nothing else."""
         del screen

@@ -14,7 +14,6 @@ from rich.style import Style
 from tui.present.line import Role
 
 PaletteName = Literal["teal-red", "blue-orange"]
-GROUND = "#0d1117"
 _INK, _STRONG, _DIM, _FAINT = "#d3dae3", "#ffffff", "#8593a3", "#3f4b59"
 _DIRECTIONS: dict[PaletteName, dict[str, str]] = {
     "teal-red": {

@@ -71,7 +71,7 @@ class DelayedBroker(ABC):
         self._arrivals.append(_Arrival(self._due_ns(now_ns), ticket, order.client_order_id))
 
     def cancel(self, client_order_id: str, now_ns: int) -> None:
-        """Send a cancel; a report always follows, REJECTED with the reason if it came too late."""
+        """Send a cancel; a report always follows, CANCEL_REJECTED with the reason if too late."""
         self._arrivals.append(_Arrival(self._due_ns(now_ns), None, client_order_id))
 
     def next_due_ns(self) -> int | None:
@@ -158,7 +158,7 @@ class DelayedBroker(ABC):
             return
         what = f"the order was {ticket.closed} already" if ticket else "no such order is known"
         why = f"nothing to cancel: {what}"
-        self._reports.append(OrderReport(ReportKind.REJECTED, client_order_id, now_ns, why))
+        self._reports.append(OrderReport(ReportKind.CANCEL_REJECTED, client_order_id, now_ns, why))
 
     def _why_refused(self, order: Order) -> str:
         instrument = self._find_instrument(order.instrument)

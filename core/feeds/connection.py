@@ -33,6 +33,9 @@ MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueRefus
 BELIEVED = frozenset({FeedState.LIVE, FeedState.STALE})
 """States whose book holds levels."""
 
+MAX_ANEW = 3
+"""Books subscribed anew at once, by two messages each; a new connection needs fewer than more
+would, and Coinbase takes 8 messages a second from an address."""
 _REPEAT_NS = NS_PER_S
 """How much later a repeated trade may be stamped: not at all, but for venues' slips."""
 
@@ -86,8 +89,12 @@ class VenueConnection:
         What was put off until now is sent.
         """
         outputs: list[FeedOutput] = []
-        for index in [i for i, (due_ns, _) in self._later.items() if due_ns <= now_ns]:
-            outputs += self._later.pop(index)[1]
+        due = [index for index, (due_ns, _) in self._later.items() if due_ns <= now_ns]
+        messages = [each for index in due for each in self._later.pop(index)[1]]
+        if len(due) > MAX_ANEW:
+            self._ask_reconnect(outputs, f"{len(due)} books must be subscribed anew")
+        else:
+            outputs += messages
         if self._last_frame_ns is None:
             return outputs
         silent_ns = now_ns - self._last_frame_ns

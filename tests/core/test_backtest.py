@@ -9,6 +9,7 @@ import pytest
 
 from core.attribution import UNKNOWN
 from core.backtest import UNFILLED, Collector
+from core.backtest_json import encode
 from core.backtest_report import (
     Baseline,
     FileReport,
@@ -18,7 +19,6 @@ from core.backtest_report import (
     Result,
     SignalPnl,
     Terms,
-    encode,
     join,
 )
 from core.config import Settings

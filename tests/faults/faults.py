@@ -15,7 +15,8 @@ import numpy as np
 
 from core.clock import NS_PER_MS, NS_PER_S
 from tests.faults.market import BID
-from tests.faults.venue_model import BOOK, OTHER, SNAPSHOT, BinanceModel, Sent, dumps
+from tests.faults.venue_base import BOOK, OTHER, SNAPSHOT, Sent, dumps
+from tests.faults.venue_model import BinanceModel
 
 if TYPE_CHECKING:
     from tests.faults.running import Run
@@ -293,6 +294,21 @@ def _wrong_quantity(run: Run, sent: Sent) -> list[Delivery]:
     return [Delivery(_FIRST_QTY.sub(rb"\g<1>7.77777\g<3>", sent.data), sent, is_intact=False)]
 
 
+_FRAME_FAULTS: tuple[OnFrame, ...] = (
+    _drop, _duplicate, _reorder, _delay, _garbage, _truncated, _late_snapshot, _lost_snapshot,
+    _off_grid, _unknown,
+)  # fmt: skip
+
+
+def _mixed(run: Run, sent: Sent) -> list[Delivery]:
+    """Let any fault happen to any frame: what two of them do together one does not show."""
+    return _FRAME_FAULTS[run.below(len(_FRAME_FAULTS))](run, sent)
+
+
+def _mixed_reply(run: Run) -> Reply:
+    return (_late_reply, _failed_reply, _old_reply, lambda run: Reply())[run.below(4)](run)
+
+
 _SOCKETS = ("binance", "coinbase", "coinbase-exchange", "alpaca")
 _LONG_NS = 20 * NS_PER_S
 _SOCKET_SNAPSHOT = ("coinbase", "sim", "coinbase-exchange")
@@ -322,6 +338,7 @@ FAULTS: dict[str, Fault] = {
         Fault("clock_offset", at_start=_clock_offset),
         Fault("crossed", at_step=_cross, window_ns=_LONG_NS),
         Fault("walk", at_step=_walk, touch_wrong_ns=NS_PER_S),
+        Fault("mixed", _mixed, _mixed_reply, cuts=True, window_ns=_LONG_NS),
         Fault("book_freezes", _book_stream_freezes, venues=("binance",), window_ns=_LONG_NS),
         Fault("ids_go_back", at_start=_ids_go_back, venues=("binance",), window_ns=_LONG_NS),
         Fault("id_too_high", _id_too_high, venues=("binance",), strange_id_ns=5 * NS_PER_S),

@@ -31,7 +31,8 @@ from tests.core.feeds.wire import T0
 from tests.faults.faults import Delivery, Fault, Reply, generator_for
 from tests.faults.market import ASK, BID, Sides
 from tests.faults.told import tell
-from tests.faults.venue_model import MODELS, BinanceModel, Sent
+from tests.faults.venue_base import Sent
+from tests.faults.venue_model import MODELS, BinanceModel
 
 WARM_NS = 2 * NS_PER_S
 RECOVERY_NS = 75 * NS_PER_S

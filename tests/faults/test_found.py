@@ -201,6 +201,18 @@ def test_snapshot_that_never_comes_is_subscribed_anew_later_each_time():
     assert state(protocol) is FeedState.LIVE
 
 
+@pytest.mark.parametrize("n_books", [3, 4])
+def test_many_books_that_need_a_snapshot_get_a_connection_and_not_a_burst_of_messages(n_books):
+    names = [f"A{n}-USD" for n in range(n_books)]
+    protocol = coinbase(*names)
+    for number, name in enumerate(names):
+        protocol.receive(l2(number, "snapshot", LEVELS, name), T0)
+    protocol.receive(b'{"channel":"l2_data","events":[{"type":7}]}', T0)
+    outputs = protocol.on_time(T0 + S)
+    assert len(sent(outputs)) == (6 if n_books == 3 else 0)
+    assert len(reconnects(outputs)) == (n_books == 4)
+
+
 def test_product_that_another_one_stands_for_is_not_asked_for_again():
     protocol = coinbase("BTC-USD", "BTC-USDC")
     protocol.receive(l2(0, "snapshot", LEVELS, "BTC-USD"), T0)

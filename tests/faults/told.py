@@ -10,7 +10,7 @@ import json
 
 from tests.faults.faults import Delivery
 from tests.faults.market import ASK, BID, Sides
-from tests.faults.venue_model import BOOK, SNAPSHOT, VenueModel
+from tests.faults.venue_base import BOOK, SNAPSHOT, VenueModel
 
 
 def tell(told: list[Sides | None], model: VenueModel, delivery: Delivery) -> None:

@@ -47,30 +47,34 @@ class VenueModel:
         self.lost = 0
         self._on_submit = on_submit
         self._inbox: list[OrderReport] = []
-        self._now_ns = 0
+        self.now_ns = 0
+        self.heard_ns: dict[str, int] = {}
+        """When we last asked or were told something about an order."""
 
     # --- the port -------------------------------------------------------------------------------
 
     def submit(self, order: Order, now_ns: int) -> None:
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         assert order.client_order_id not in self.tickets, "an order left twice"
         if self._on_submit is not None:
             self._on_submit(order)
         self.tickets[order.client_order_id] = Ticket(order, order.qty_lots)
+        self.heard_ns[order.client_order_id] = now_ns
 
     def cancel(self, client_order_id: str, now_ns: int) -> None:
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         assert client_order_id in self.tickets, "a cancel overtook its order out of the door"
         self.cancels.append(client_order_id)
+        self.heard_ns[client_order_id] = now_ns
 
     def next_due_ns(self) -> int | None:
         return None
 
     def advance(self, now_ns: int) -> None:
-        self._now_ns = now_ns
+        self.now_ns = now_ns
 
     def on_market(self, instrument: int, now_ns: int) -> None:
-        self._now_ns = now_ns
+        self.now_ns = now_ns
 
     def on_trade(self, trade: TradePrint) -> None: ...
 
@@ -129,10 +133,10 @@ class VenueModel:
             fee=fee,
             fee_currency="USDT",
             is_maker=False,
-            ts_ns=self._now_ns,
+            ts_ns=self.now_ns,
         )
         self.outbox.append(
-            OrderReport(ReportKind.FILLED, order.client_order_id, self._now_ns, fill=fill)
+            OrderReport(ReportKind.FILLED, order.client_order_id, self.now_ns, fill=fill)
         )
         ticket.is_closed = ticket.rest_lots == 0
 
@@ -147,6 +151,7 @@ class VenueModel:
     def deliver(self, place: int, *, twice: bool = False) -> None:
         report = self.outbox[place] if twice else self.outbox.pop(place)
         self._inbox.append(report)
+        self.heard_ns[report.client_order_id] = self.now_ns
         if report.fill is not None and report.fill not in self.fills:
             self.fills.append(report.fill)
 
@@ -161,4 +166,4 @@ class VenueModel:
         self._report(ticket, kind, reason)
 
     def _report(self, ticket: Ticket, kind: ReportKind, reason: str = "") -> None:
-        self.outbox.append(OrderReport(kind, ticket.order.client_order_id, self._now_ns, reason))
+        self.outbox.append(OrderReport(kind, ticket.order.client_order_id, self.now_ns, reason))

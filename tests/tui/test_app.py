@@ -291,6 +291,16 @@ async def test_mode_is_chosen_by_letter_and_esc_keeps_it() -> None:
         assert rig.source.sent == [SetMode(Mode.OBSERVE)]
 
 
+async def test_ctrl_c_says_how_to_leave_and_does_nothing() -> None:
+    rig = Rig(made.normal())
+    async with rig.app.run_test(size=(120, 40)) as pilot:
+        await settle(rig, pilot)
+        await press(pilot, "ctrl+c")
+        assert "ctrl+q leaves" in screen_text(rig.app)
+        assert rig.app.is_running
+    assert rig.source.sent == []
+
+
 async def test_an_attached_screen_just_leaves() -> None:
     rig = Rig(made.normal())
     async with rig.app.run_test(size=(120, 40)) as pilot:

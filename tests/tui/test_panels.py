@@ -292,6 +292,20 @@ def test_the_header_names_venue_mode_feed_and_engine_age() -> None:
     assert "●" not in lost
 
 
+def test_a_long_source_gives_way_to_mode_and_profit() -> None:
+    long = made.normal(source=f"replay {'x' * 300}.jsonl.gz")
+    words = line_text(header_line(scene(long), 80))
+    assert len(words) == 80
+    for part in ("PAPER", "replay xx", "…", "CONFIRM", "P&L", "● live"):
+        assert part in words
+
+
+def test_up_time_is_the_process_s_and_not_the_tape_s() -> None:
+    """The tape's clock of a replay lies in the past, the simulated one may run ahead."""
+    tape = made.normal(ts_ns=1, made_ns=made.NOW_NS, started_ns=made.NOW_NS - 90_000_000_000)
+    assert "up 90.0 s" in line_text(status_line(scene(tape), 200))
+
+
 def test_the_banner_shows_what_matters_most() -> None:
     def banner(shown: Scene) -> str:
         return line_text(banner_line(shown, 140)).strip()

@@ -7,7 +7,7 @@ A span names a role, never a colour: the palette decides. A panel becomes exactl
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,6 @@ Role = Literal[
     "warn", "error", "alarm", "caution", "ok", "stale", "selected", "key",
     "sim", "paper", "live", "band",
 ]  # fmt: skip
-ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Span(NamedTuple):

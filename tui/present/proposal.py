@@ -86,7 +86,7 @@ def _facts(proposal: ProposalView, width: int) -> list[Line]:
 
 def _drift(proposal: ProposalView) -> Line:
     drift = proposal.drift_ticks
-    word = "against us" if drift > 0 else "for us" if drift < 0 else "since it was made"
+    word = "against us" if drift > 0 else "for us"
     role: Role = "warn" if drift > 0 else "ok" if drift < 0 else "text"
     return (
         Span(" drift ", "dim"),

@@ -22,17 +22,20 @@ def header_line(scene: Scene, width: int) -> Line:
         left: Line = (Span(" TAPEWRIGHT ", "sim"), Span(f" {scene.doubt()}", "warn"))
         return spread_out(left, (Span(_lost(scene), "error"),), width)
     badge = _BADGES.get(snapshot.account, "alarm")
-    left = (
-        Span(f" {snapshot.account} ", badge),
-        Span(f" {snapshot.venue}", "strong"),
-        Span(f" {snapshot.source} " if snapshot.source != snapshot.venue else " ", "dim"),
+    where = (Span(f" {snapshot.account} ", badge), Span(f" {snapshot.venue}", "strong"))
+    state = (
         Span(f" {snapshot.mode.upper()} ", "key"),
         *((Span(" "), Span(" PAUSED ", "caution")) if scene.paused else ()),
         Span("  P&L ", "dim"),
         Span(signed(snapshot.pnl.total), money_role(snapshot.pnl.total)),
         Span(f" {snapshot.pnl.currency}", "dim"),
     )
-    return spread_out(left, (*_feed(scene), *_engine(scene)), width)
+    right = (*_feed(scene), *_engine(scene))
+    # The source gives way: a file's name may be longer than the line, mode and P&L must show.
+    room = width - line_width((*where, *state, *right)) - 1
+    source = f" {snapshot.source} " if snapshot.source != snapshot.venue else " "
+    named = cut((Span(source, "dim"),), min(max(1, room), line_width((Span(source),))))
+    return spread_out((*where, *named, *state), right, width)
 
 
 def _feed(scene: Scene) -> Line:
@@ -200,7 +203,7 @@ def _health(scene: Scene, snapshot: Snapshot) -> list[Line]:
     if view is not None and view.feed.latency_ms is not None:
         groups.append((Span("  venue lag ", "dim"), Span(f"{view.feed.latency_ms:.0f} ms")))
     groups.append((Span("  mem ", "dim"), Span(f"{health.rss_mib:.0f} MiB")))
-    up_ms = (snapshot.ts_ns - snapshot.started_ns) / NS_PER_MS
+    up_ms = (snapshot.made_ns - snapshot.started_ns) / NS_PER_MS
     if up_ms > 0:
         groups.append((Span("  up ", "dim"), Span(short_time(up_ms))))
     return groups

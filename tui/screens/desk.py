@@ -168,7 +168,7 @@ def too_small(scene: Scene, width: int, height: int) -> tuple[Line, ...]:
     """Return the message for a terminal that cannot hold the desk."""
     del scene
     text = (
-        f"{width} columns is too small",
+        f"{width} columns is too small" if width < MIN_WIDTH else "too few rows",
         f"needs {MIN_WIDTH}×{MIN_HEIGHT}",
         "F12 still kills all",
     )

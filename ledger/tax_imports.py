@@ -1,0 +1,68 @@
+"""Fills as the importers of Koinly and CoinTracker read them; both want UTC and no sign.
+
+The quantities are those before the fee, which has columns of its own. Columns read at
+support.koinly.io (article 9489976) and support.cointracker.io (article 4413071299729).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from decimal import Decimal
+from typing import NamedTuple
+
+from core.model.instrument import plain
+from ledger.export.formats import Row
+from ledger.export.tables import Kind
+from ledger.tax_form import PAPER
+from ledger.tax_source import TaxFill
+from ledger.tax_year import moment
+
+_T, _D = Kind.TEXT, Kind.DECIMAL
+KOINLY = {
+    "Date": _T, "Sent Amount": _D, "Sent Currency": _T, "Received Amount": _D,
+    "Received Currency": _T, "Fee Amount": _D, "Fee Currency": _T, "Net Worth Amount": _D,
+    "Net Worth Currency": _T, "Label": _T, "Description": _T, "TxHash": _T,
+}  # fmt: skip
+COINTRACKER = {
+    "Date": _T, "Received Quantity": _D, "Received Currency": _T, "Sent Quantity": _D,
+    "Sent Currency": _T, "Fee Amount": _D, "Fee Currency": _T, "Tag": _T,
+}  # fmt: skip
+
+
+class _Side(NamedTuple):
+    """What went out, came in, or was paid: a quantity and its currency, both None for nothing."""
+
+    quantity: str | None
+    currency: str | None
+
+
+_NOTHING = _Side(None, None)
+
+
+def koinly_row(fill: TaxFill) -> Row:
+    """Return a fill in the order of ``KOINLY``. No net worth: a trade has its price; no hash."""
+    sent, received, fee = _sides(fill)
+    side = "buy" if fill.is_buy else "sell"
+    told = f"{PAPER} {side} {fill.instrument.name} on {fill.instrument.venue}"
+    date = moment(fill.ts, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    told += f", fill {fill.fill_id}, ledger seq {fill.seq}"
+    return (date, *sent, *received, *fee, None, None, None, told, None)
+
+
+def cointracker_row(fill: TaxFill) -> Row:
+    """Return a fill in the order of ``COINTRACKER``; its only column for words is the tag."""
+    sent, received, fee = _sides(fill)
+    date = moment(fill.ts, UTC).strftime("%m/%d/%Y %H:%M:%S")
+    return (date, *received, *sent, *fee, PAPER)
+
+
+def opens_short(fill: TaxFill) -> bool:
+    """Tell whether the fill sold what was not held, which no importer can match to a purchase."""
+    return not fill.is_buy and fill.position < 0
+
+
+def _sides(fill: TaxFill) -> tuple[_Side, _Side, _Side]:
+    base = _Side(plain(fill.quantity), fill.instrument.base)
+    quote = _Side(plain(fill.notional), fill.instrument.quote)
+    fee = _Side(plain(fill.fee), fill.fee_currency) if fill.fee > Decimal(0) else _NOTHING
+    return (quote, base, fee) if fill.is_buy else (base, quote, fee)
