@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core.account import Account
+from core.account import Account, QuoteAccount
 from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
 from core.context import RunContext
@@ -82,7 +82,7 @@ class Engine:
         self._next_cadence_ns: int | None = None
         self._next_curve_ns = 0
         self._has_latched = False
-        self._looks_over = 0
+        self._looks_over: dict[str, int] = {}
         self._started_ns = 0
         self._no_entry_until: dict[str, int] = {}
         self._no_exit_until: dict[str, int] = {}
@@ -124,23 +124,25 @@ class Engine:
             self._think(desk)
         if now_ns >= self._next_curve_ns and not self.context.hold_back:
             self._next_curve_ns = now_ns + NS_PER_S
-            self.account.sample_curve()
-            self._watch_losses()
+            for money in self.account.by_quote.values():
+                money.sample_curve()
+                self._watch_losses(money)
 
-    def _watch_losses(self) -> None:
-        """Kill when the day's loss reached its limit; once a second.
+    def _watch_losses(self, money: QuoteAccount) -> None:
+        """Kill when the day's loss in one currency reached its limit; once a second.
 
         What is realized counts at once; a mark must stand ``LOSS_LOOKS`` looks, for one bad quote
         is not a loss. Re-armed on the same day with the loss still there, it kills again.
         """
         limit = -self.settings.risk.max_daily_loss
-        today = self.account.today(self.context.now_ns)
+        today = money.today(self.context.now_ns)
         is_over = today is not None and today <= limit
-        self._looks_over = self._looks_over + 1 if is_over else 0
-        realized = self.account.realized_today(self.context.now_ns)
-        if not self.context.halted and (realized <= limit or self._looks_over >= LOSS_LOOKS):
-            lost = realized if today is None else today
-            self.kill_all("system", f"daily loss {plain(lost)} reached its limit {plain(limit)}")
+        looks = self._looks_over.get(money.quote, 0) + 1 if is_over else 0
+        self._looks_over[money.quote] = looks
+        realized = money.realized_today(self.context.now_ns)
+        if not self.context.halted and (realized <= limit or looks >= LOSS_LOOKS):
+            lost = f"{plain(realized if today is None else today)} {money.quote}"
+            self.kill_all("system", f"daily loss {lost} reached its limit {plain(limit)}")
 
     def _latch_without_ledger(self) -> None:
         """The ledger is gone: latch, cancel; positions stay, for closing them needs a ledger."""

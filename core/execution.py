@@ -106,7 +106,7 @@ class Execution:
             open_orders=len(self.orders.open_states()) - (own is not None),
             orders_last_minute=self.orders.sent_last_minute(self.context.now_ns)
             - (own is not None),
-            today=self.account.today(self.context.now_ns),
+            today=self.account.of(order.instrument).today(self.context.now_ns),
             is_halted=bool(self.context.halted),
             halt_reason=self.context.halted,
         )

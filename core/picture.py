@@ -277,22 +277,21 @@ def _text(value: Decimal | None) -> str | None:
 
 
 def _pnl(engine: Engine) -> PnlView:
-    account = engine.account
+    money, *others = engine.account.by_quote.values()
     # A past that is lived through has no marks for a position of the present.
     is_past = bool(engine.context.hold_back)
-    unrealized = None if is_past else account.unrealized()
-    total = None if unrealized is None else account.realized + unrealized
-    quotes = {desk.instrument.quote for desk in engine.desks}
+    unrealized = None if is_past else money.unrealized()
+    left_out = ", ".join(sorted(other.quote for other in others))
     return PnlView(
-        currency="/".join(sorted(quotes)),
-        realized=plain(account.realized),
+        currency=money.quote + (f", without {left_out}" if left_out else ""),
+        realized=plain(money.realized),
         unrealized=_text(unrealized),
-        fees=plain(account.fees),
-        total=_text(total),
-        exposure=None if is_past else _text(account.exposure()),
+        fees=plain(money.fees),
+        total=None if unrealized is None else plain(money.realized + unrealized),
+        exposure=None if is_past else _text(money.exposure()),
         daily_loss_limit=plain(engine.settings.risk.max_daily_loss),
-        curve=tuple(account.curve),
-        today=None if is_past else _text(account.today(engine.context.now_ns)),
+        curve=tuple(money.curve),
+        today=None if is_past else _text(money.today(engine.context.now_ns)),
     )
 
 

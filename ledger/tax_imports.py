@@ -7,9 +7,9 @@ support.koinly.io (article 9489976) and support.cointracker.io (article 44130712
 from __future__ import annotations
 
 from datetime import UTC
-from decimal import Decimal
 from typing import NamedTuple
 
+from core.errors import UserError
 from core.model.instrument import plain
 from ledger.export.formats import Row
 from ledger.export.tables import Kind
@@ -40,17 +40,23 @@ _NOTHING = _Side(None, None)
 
 
 def koinly_row(fill: TaxFill) -> Row:
-    """Return a fill in the order of ``KOINLY``. No net worth: a trade has its price; no hash."""
+    """Return a fill in the order of ``KOINLY``. No net worth: a trade has its price; no hash.
+
+    Errors: ``UserError`` for a rebate.
+    """
     sent, received, fee = _sides(fill)
     side = "buy" if fill.is_buy else "sell"
-    told = f"{PAPER} {side} {fill.instrument.name} on {fill.instrument.venue}"
     date = moment(fill.ts, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    told = f"{PAPER} {side} {fill.instrument.name} on {fill.instrument.venue}"
     told += f", fill {fill.fill_id}, ledger seq {fill.seq}"
     return (date, *sent, *received, *fee, None, None, None, told, None)
 
 
 def cointracker_row(fill: TaxFill) -> Row:
-    """Return a fill in the order of ``COINTRACKER``; its only column for words is the tag."""
+    """Return a fill in the order of ``COINTRACKER``; its only column for words is the tag.
+
+    Errors: ``UserError`` for a rebate.
+    """
     sent, received, fee = _sides(fill)
     date = moment(fill.ts, UTC).strftime("%m/%d/%Y %H:%M:%S")
     return (date, *received, *sent, *fee, PAPER)
@@ -62,7 +68,9 @@ def opens_short(fill: TaxFill) -> bool:
 
 
 def _sides(fill: TaxFill) -> tuple[_Side, _Side, _Side]:
+    if fill.fee < 0:
+        raise UserError(f"seq {fill.seq}: the fee is a rebate, which importers have no column for")
     base = _Side(plain(fill.quantity), fill.instrument.base)
     quote = _Side(plain(fill.notional), fill.instrument.quote)
-    fee = _Side(plain(fill.fee), fill.fee_currency) if fill.fee > Decimal(0) else _NOTHING
+    fee = _Side(plain(fill.fee), fill.fee_currency) if fill.fee else _NOTHING
     return (quote, base, fee) if fill.is_buy else (base, quote, fee)

@@ -6,15 +6,16 @@ mark every row as paper.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import tzinfo
-from decimal import Decimal, localcontext
-from typing import Any, NamedTuple
+from decimal import Context, Decimal, localcontext
+from typing import NamedTuple
 
-from core.errors import Failed, UserError, ValueRefused
+from core.errors import Failed, UserError
 from core.model.event import RunStarted
-from core.model.instrument import Instrument, parse_decimal
+from core.model.instrument import Instrument
 from ledger.projections import EXACT_DIGITS
 from ledger.reading import event_at
 from ledger.references import instruments_of
@@ -24,19 +25,15 @@ SIMULATED_BROKERS = frozenset({"paper", "sim", "delayed"})
 """Brokers that trade no money; what they fill is nobody's income."""
 
 _LOTS = """
-SELECT lots.open_seq, lots.close_seq, lots.opened_ts, lots.closed_ts, lots.side = 'LONG',
-  lots.quantity, lots.open_price, lots.close_price, lots.open_fee, lots.close_fee,
-  lots.realized_pnl, opening.run, opening.fee_currency, closing.run, closing.fee_currency,
-  lots.instrument
+SELECT close_seq AS seq, lots.*, opening.run AS open_run, opening.fee_currency AS open_currency,
+  closing.run AS close_run, closing.fee_currency AS close_currency
 FROM lots JOIN fills AS opening ON opening.seq = open_seq
   JOIN fills AS closing ON closing.seq = close_seq
 WHERE closed_ts >= ? AND closed_ts < ? ORDER BY close_seq, open_seq
 """
-_FILLS = """
-SELECT seq, ts, side = 'BUY', quantity, notional, fee, position, fee_currency, fill_id, run,
-  instrument
-FROM fills WHERE ts >= ? AND ts < ? ORDER BY seq
-"""
+_FILLS = "SELECT * FROM fills WHERE ts >= ? AND ts < ? ORDER BY seq"
+_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
+_EXACT = Context(prec=EXACT_DIGITS)
 
 
 class TaxLot(NamedTuple):
@@ -59,16 +56,24 @@ class TaxLot(NamedTuple):
     @property
     def proceeds(self) -> Decimal:
         """What the sale brought, less its fee; quote currency, exact."""
-        if self.is_long:
-            return _exact(self.quantity, self.close_price, -self.close_fee)
-        return _exact(self.quantity, self.open_price, -self.open_fee)
+        with localcontext(_EXACT):
+            if self.is_long:
+                return self.quantity * self.close_price - self.close_fee
+            return self.quantity * self.open_price - self.open_fee
 
     @property
     def basis(self) -> Decimal:
         """What the purchase cost, its fee included; quote currency, exact."""
-        if self.is_long:
-            return _exact(self.quantity, self.open_price, self.open_fee)
-        return _exact(self.quantity, self.close_price, self.close_fee)
+        with localcontext(_EXACT):
+            if self.is_long:
+                return self.quantity * self.open_price + self.open_fee
+            return self.quantity * self.close_price + self.close_fee
+
+    @property
+    def gain(self) -> Decimal:
+        """Proceeds less basis; quote currency, exact."""
+        with localcontext(_EXACT):
+            return self.proceeds - self.basis
 
 
 class TaxFill(NamedTuple):
@@ -120,19 +125,26 @@ def closed_lots(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iter
     Errors: ``UserError`` for a run that traded money, ``Failed`` for a lot that does not add up.
     """
     runs = _Runs(connection)
-    for row in connection.execute(_LOTS, window(year)):
-        if moment(row[3], zone).year != year:
+    for row in _rows(connection, _LOTS, year):
+        if moment(row["closed_ts"], zone).year != year:
             continue
-        open_run, open_currency, close_run, close_currency, name = row[11:]
-        runs.instrument(open_run, name)
+        runs.instrument(row["open_run"], row["instrument"])
         lot = TaxLot(
-            *row[:4],
-            bool(row[4]),
-            *_decimals(row[1], row[5:11]),
-            runs.instrument(close_run, name),
-            frozenset({open_currency, close_currency}),
+            open_seq=row["open_seq"],
+            close_seq=row["close_seq"],
+            opened_ts=row["opened_ts"],
+            closed_ts=row["closed_ts"],
+            is_long=row["side"] == "LONG",
+            quantity=_number(row, "quantity"),
+            open_price=_number(row, "open_price"),
+            close_price=_number(row, "close_price"),
+            open_fee=_number(row, "open_fee"),
+            close_fee=_number(row, "close_fee"),
+            realized=_number(row, "realized_pnl"),
+            instrument=runs.instrument(row["close_run"], row["instrument"]),
+            fee_currencies=frozenset({row["open_currency"], row["close_currency"]}),
         )
-        if _exact(lot.proceeds, Decimal(1), -lot.basis) != lot.realized:
+        if lot.gain != lot.realized:
             raise Failed(
                 f"seq {lot.close_seq}: the lot opened by {lot.open_seq} does not add up to its "
                 "realized P&L; see: tapewright ledger verify"
@@ -146,21 +158,32 @@ def fills(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iterator[T
     Errors: ``UserError`` for a run that traded money, ``Failed`` for a number that is none.
     """
     runs = _Runs(connection)
-    for row in connection.execute(_FILLS, window(year)):
-        if moment(row[1], zone).year == year:
-            instrument = runs.instrument(row[9], row[10])
-            numbers = _decimals(row[0], row[3:7])
-            yield TaxFill(row[0], row[1], bool(row[2]), *numbers, row[7], row[8], instrument)
+    for row in _rows(connection, _FILLS, year):
+        if moment(row["ts"], zone).year != year:
+            continue
+        yield TaxFill(
+            seq=row["seq"],
+            ts=row["ts"],
+            is_buy=row["side"] == "BUY",
+            quantity=_number(row, "quantity"),
+            notional=_number(row, "notional"),
+            fee=_number(row, "fee"),
+            position=_number(row, "position"),
+            fee_currency=row["fee_currency"],
+            fill_id=row["fill_id"],
+            instrument=runs.instrument(row["run"], row["instrument"]),
+        )
 
 
-def _exact(factor: Decimal, other: Decimal, term: Decimal) -> Decimal:
-    with localcontext() as context:
-        context.prec = EXACT_DIGITS
-        return factor * other + term
+def _rows(connection: sqlite3.Connection, sql: str, year: int) -> Iterator[sqlite3.Row]:
+    """Yield the rows that may lie in the year, by column name."""
+    cursor = connection.cursor()
+    cursor.row_factory = sqlite3.Row
+    yield from cursor.execute(sql, window(year))
 
 
-def _decimals(seq: int, texts: tuple[Any, ...]) -> list[Decimal]:
-    try:
-        return [parse_decimal(text) for text in texts]
-    except ValueRefused as error:
-        raise Failed(f"seq {seq}: {error}") from error
+def _number(row: sqlite3.Row, name: str) -> Decimal:
+    text = row[name]
+    if not _NUMBER.fullmatch(text):
+        raise Failed(f"seq {row['seq']}: {name} was {text[:40]!r}; see: tapewright ledger verify")
+    return Decimal(text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from core.account import DAY_NS, Account
 from core.model.order import Side
 from tests.core.test_lots import fill
-from tests.fakes import START_NS, HandFeed
+from tests.fakes import BTC, START_NS, HandFeed
 
 
 def account_at(bid: int, ask: int) -> tuple[Account, HandFeed]:
@@ -18,22 +20,22 @@ def account_at(bid: int, ask: int) -> tuple[Account, HandFeed]:
 
 def test_a_flat_account_is_worth_nothing_and_knows_it() -> None:
     account, _ = account_at(100, 102)
-    assert account.unrealized() == 0
-    assert account.exposure() == 0
+    assert account.main.unrealized() == 0
+    assert account.main.exposure() == 0
 
 
 def test_a_position_is_marked_at_the_mid() -> None:
     account, _ = account_at(5_000, 5_003)
     account.apply(fill(1, Side.BUY, 100, 5_000))
-    assert account.unrealized() == Decimal("0.0000001") * 100 * Decimal("1.5")
+    assert account.main.unrealized() == Decimal("0.0000001") * 100 * Decimal("1.5")
 
 
 def test_a_held_instrument_without_any_mark_makes_the_total_unknown() -> None:
     account = Account(HandFeed().instruments, [fill(1, Side.BUY, 100, 5_000)])
-    assert account.unrealized() is None
-    assert account.today(START_NS) is None
-    account.sample_curve()
-    assert not account.curve
+    assert account.main.unrealized() is None
+    assert account.main.today(START_NS) is None
+    account.main.sample_curve()
+    assert not account.main.curve
 
 
 def test_a_crossed_book_does_not_move_the_mark() -> None:
@@ -48,12 +50,25 @@ def test_today_starts_anew_at_midnight_utc() -> None:
     day = 3 * DAY_NS
     account.apply(fill(1, Side.BUY, 100, 5_001, ts_ns=day - 5))
     account.apply(fill(2, Side.SELL, 100, 4_000, ts_ns=day - 4))
-    lost = account.realized
-    assert account.today(day - 1) == lost < 0
-    assert account.today(day) == 0
-    assert account.realized == lost
+    lost = account.main.realized
+    assert account.main.today(day - 1) == lost < 0
+    assert account.main.today(day) == 0
+    assert account.main.realized == lost
 
 
 def test_history_is_rebuilt_from_fills_of_this_run_only() -> None:
     account = Account(HandFeed().instruments, [fill(1, Side.BUY, 100, 5_000)])
     assert account.position("BTCUSDT") == 100
+
+
+def test_money_of_two_quote_currencies_is_never_added_up() -> None:
+    dollar = msgspec.structs.replace(BTC, name="BTC-USD", quote="USD")
+    feed = HandFeed(BTC, dollar)
+    for index in (0, 1):
+        feed.set_book(START_NS, [(5_000, 10)], [(5_002, 10)], index)
+    account = Account(feed.instruments)
+    account.apply(fill(1, Side.BUY, 100, 5_000))
+    account.apply(msgspec.structs.replace(fill(2, Side.BUY, 100, 6_000), instrument="BTC-USD"))
+    assert account.of("BTCUSDT").unrealized() == Decimal("0.00001")
+    assert account.of("BTC-USD").unrealized() == Decimal("-0.00999")
+    assert account.main.quote == "USDT"

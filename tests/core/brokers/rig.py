@@ -141,7 +141,7 @@ class Rig:
                 done = filled == order.qty_lots
                 wanted = OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED
                 status = next_status(status, wanted)
-            elif not (status.is_closed and report.kind is ReportKind.REJECTED):
+            elif report.kind is not ReportKind.CANCEL_REJECTED:
                 status = next_status(status, _STATUS[report.kind])
         return status
 

@@ -170,9 +170,9 @@ def test_cancel_that_finds_nothing_is_answered_with_the_reason(rig: Rig) -> None
     rig.broker.cancel("o1", rig.now_ns)
     rig.broker.cancel("never-sent", rig.now_ns)
     rig.run_ms(LATENCY_MS)
-    assert rig.kinds("o1") == [ACCEPTED, FILLED, REJECTED]
+    assert rig.kinds("o1") == [ACCEPTED, FILLED, ReportKind.CANCEL_REJECTED]
     assert "filled already" in rig.of("o1")[-1].reason
-    assert rig.kinds("never-sent") == [REJECTED]
+    assert rig.kinds("never-sent") == [ReportKind.CANCEL_REJECTED]
     assert "no such order" in rig.of("never-sent")[0].reason
 
 
