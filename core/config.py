@@ -85,7 +85,7 @@ class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_daily_loss: _Money = Decimal(200)
     price_collar_bps: _Bps = 25.0
     max_spread_bps: _Bps = 100.0
-    max_open_orders: Annotated[int, Meta(ge=1, le=1000)] = 5
+    max_open_orders: Annotated[int, Meta(ge=1, le=64)] = 5
     max_orders_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 60
     kill_flattens: bool = True
 

@@ -119,7 +119,7 @@ def _health(snapshot: Snapshot) -> Iterator[Metric]:
     for name, text, value in (
         ("kill_halted", "1 while the kill latch holds", float(snapshot.risk.is_halted)),
         ("ledger_seq", "Sequence number of the newest ledger event", health.ledger_seq),
-        ("queue_depth", "Events waiting for the engine", health.queue_depth),
+        ("queue_depth", "Orders and cancels waiting for the broker", health.queue_depth),
         ("queue_bound", "Most events that may wait", health.queue_bound),
         ("open_orders", "Orders that are working now", len(snapshot.orders)),
         ("snapshot_time_seconds", "Unix time of these values", snapshot.made_ns / NS_PER_S),

@@ -82,8 +82,9 @@ class Story:
             f"{mid_text(instrument, proposal.mid2_ticks)} {instrument.quote}, "
             f"mode {event.mode.value}.",
             f"P(up) over {forecast.horizon_s} s was {forecast.p_up:.4f}; the base rate "
-            f"{forecast.base_rate:.4f}; skill {skill} over {forecast.n_resolved} outcomes.",
-            f"The mid moved in {forecast.moved_share:.0%} of them, by "
+            f"{forecast.base_rate:.4f}; rolling skill {skill}, "
+            f"{forecast.n_resolved} outcomes so far.",
+            f"The mid moved in {forecast.moved_share:.0%} of the samples, by "
             f"{forecast.mean_move_ticks:.2f} ticks on average (ties counted as 0).",
             f"Log-odds of up {log_odds:+.4f}, of which:",
         ]
