@@ -21,6 +21,8 @@ from core.state import StateDir
 TICK_S = 0.02
 """How often time is brought to a live engine between frames."""
 METRICS_S = 1.0
+SCREEN_BACK_S = 3.0
+"""A screen that lost its connection for less than this is not lost."""
 LOOK_S = 0.1
 """How often a feed that has ended looks whether a screen still shows it."""
 SCREEN_WAIT_S_MAX = 60.0
@@ -59,7 +61,9 @@ class EngineProcess:
         """
         session = self.rig.session
         server = ControlServer(
-            self.state.path / SOCKET_NAME, self.commands.carry_out, self.commands.on_screen_lost
+            self.state.path / SOCKET_NAME,
+            self.commands.carry_out,
+            lambda: self._wait_for_screen(server),
         )
         async with server, asyncio.TaskGroup() as group:
             self._obey_signals()
@@ -78,6 +82,15 @@ class EngineProcess:
             session.send_cancels()
             for task in tasks:
                 task.cancel()
+
+    def _wait_for_screen(self, server: ControlServer) -> None:
+        """The last screen is gone: give it a moment to come back, then follow the setting."""
+
+        def look() -> None:
+            if not server.n_screens:
+                self.commands.on_screen_lost()
+
+        asyncio.get_running_loop().call_later(SCREEN_BACK_S, look)
 
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()

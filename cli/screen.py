@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.config import Settings
 from core.control import GetSnapshot, Stop, request
-from core.errors import TryAgain, UserError
+from core.errors import Failed, TryAgain, UserError
 from core.state import StateDir, running_engine
 
 POLL_S = 0.05
@@ -92,7 +92,10 @@ def _tail(log: Path, offset: int) -> str:
 
 
 def _end(engine: subprocess.Popen[bytes], state_dir: Path) -> None:
-    """Stop an engine that still runs: ask, then SIGTERM."""
+    """Stop an engine that still runs: ask, then SIGTERM.
+
+    Errors: ``Failed`` naming the engine that does neither; its orders are for the trader to judge.
+    """
     if engine.poll() is not None:
         return
     try:
@@ -100,4 +103,9 @@ def _end(engine: subprocess.Popen[bytes], state_dir: Path) -> None:
         engine.wait(STOP_S_MAX)
     except (TryAgain, subprocess.TimeoutExpired):
         engine.terminate()
-        engine.wait(STOP_S_MAX)
+        try:
+            engine.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired as error:
+            raise Failed(
+                f"the engine does not end (pid {engine.pid}); if it hangs: kill -9 {engine.pid}"
+            ) from error

@@ -24,7 +24,7 @@ class Command(msgspec.Struct, frozen=True, tag_field="c"):
 
 
 class GetSnapshot(Command, frozen=True, tag="snapshot"):
-    """Ask for the newest snapshot; ``owner`` marks the screen whose loss matters."""
+    """Ask for the newest snapshot; ``is_screen`` marks a screen, whose loss matters."""
 
     is_screen: bool = False
 

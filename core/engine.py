@@ -23,6 +23,7 @@ from core.model.decision import Action, LimitCheck, Mode, Proposal, Verdict
 from core.model.instrument import plain
 from core.model.market import BookMoved, FeedStateChanged, MarketEvent, TradePrint
 from core.model.order import Fill, OrderReport
+from core.orders import OrderState
 from core.ports import EventSink, Latch, Policy
 from core.strategy import Hold, Idea, Sight, consider
 
@@ -179,17 +180,24 @@ class Engine:
 
     def on_report(self, report: OrderReport) -> None:
         """Take what the venue said about one of our orders."""
+        known = self.execution.orders.states.get(report.client_order_id)
+        was_open = known is not None and not known.status.is_closed
         self.execution.on_report(report)
         state = self.execution.orders.states[report.client_order_id]
+        if was_open or report.fill is not None:
+            self._pause_after(state)
+
+    def _pause_after(self, state: OrderState) -> None:
+        """Hold back the next entry, and exits that fail again and again."""
         name, now_ns = state.order.instrument, self.context.now_ns
         self._no_entry_until[name] = now_ns + self._cooldown_ns
         failed = self.execution.failed_exits.get(name, 0)
-        if state.order.reduces and failed >= FAILED_EXITS_MAX:
-            self._no_exit_until[name] = now_ns + max(self._cooldown_ns, NS_PER_S)
-            if failed == FAILED_EXITS_MAX:
-                self.context.notify(
-                    "error", f"{name}: {failed} exits in a row found no fill: {state.reason}"
-                )
+        if not state.order.reduces or not state.status.is_closed or failed < FAILED_EXITS_MAX:
+            return
+        self._no_exit_until[name] = now_ns + max(self._cooldown_ns, NS_PER_S)
+        if failed == FAILED_EXITS_MAX:
+            text = f"{name}: {failed} exits in a row found no fill: {state.reason}"
+            self.context.notify("error", text)
 
     # --- thinking -------------------------------------------------------------------------------
 

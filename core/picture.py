@@ -112,11 +112,13 @@ def _instrument(session: Session, desk: Desk, facts: RunFacts) -> InstrumentView
         agent=_agent(desk, facts.agent_note),
         agent_note=facts.agent_note if desk.agent is None else "",
         bars=tuple(desk.bars)[-BARS_SHOWN:],
-        waiting_for=hold.text if hold is not None else _no_hold(desk),
+        waiting_for=hold.text if hold is not None else _no_hold(session.engine, desk),
     )
 
 
-def _no_hold(desk: Desk) -> str:
+def _no_hold(engine: Engine, desk: Desk) -> str:
+    if engine.execution.orders.open_states(desk.instrument.name):
+        return "an order is working"
     return "" if desk.feed.state is FeedState.LIVE else f"feed {desk.feed.state.value}"
 
 

@@ -191,8 +191,9 @@ class _Connection(asyncio.Protocol):
         # A kill overtakes whatever was sent before it; replies keep the order of the requests.
         by_urgency = sorted(enumerate(commands), key=lambda item: not isinstance(item[1], KillAll))
         for place, command in by_urgency:
-            if isinstance(command, GetSnapshot) and command.is_screen:
-                self.is_screen = True
+            if isinstance(command, GetSnapshot):
+                # A screen that leaves in order says so with its last question.
+                self.is_screen = command.is_screen
             replies[place] = self._server.carry_out(command)
         for place in range(len(commands)):
             self._send(replies[place])

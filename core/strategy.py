@@ -167,13 +167,15 @@ def _walk_bps(sight: Sight, side: Side, lots: int) -> float:
 def _rationale(sight: Sight, side: Side, edge: float, cost: float) -> str:
     forecast = sight.forecast
     toward = 1 if side is Side.BUY else -1
-    ranked = sorted(forecast.shares, key=lambda s: -toward * s.share)
-    helping = [s for s in ranked[:3] if toward * s.share > 0]
-    top = ", ".join(f"{s.name} {s.value:+.2f} ({s.share:+.3f})" for s in helping)
+    reasons = [(s.share, f"{s.name} {s.value:+.2f} ({s.share:+.3f})") for s in forecast.shares]
+    base = f"base rate {forecast.base_rate:.3f} ({forecast.bias_share:+.3f})"
+    reasons.append((forecast.bias_share, base))
+    reasons.sort(key=lambda reason: -toward * reason[0])
+    top = ", ".join(text for share, text in reasons[:3] if toward * share > 0)
     skill = "unproven" if forecast.skill is None else f"skill {forecast.skill:+.1%}"
     words = [
         f"{side.value}: P(up) {forecast.p_up:.3f} at {forecast.horizon_s} s ({skill}).",
-        f"For it: {top or 'the bias alone'}.",
+        f"For it: {top}.",
         f"Edge {edge:.2f} bps, cost in and out {cost:.2f} bps.",
     ]
     if edge < cost:

@@ -107,9 +107,10 @@ def _lot_notes(lots: list[TaxLot]) -> list[str]:
 
 
 def _total_line(lines: list[FormLine]) -> str:
-    proceeds = sum((line.proceeds for line in lines), Decimal(0))
-    basis = sum((line.basis for line in lines), Decimal(0))
-    long_term = sum((line.gain for line in lines if line.is_long_term), Decimal(0))
+    zero = Decimal("0.00")
+    proceeds = sum((line.proceeds for line in lines), zero)
+    basis = sum((line.basis for line in lines), zero)
+    long_term = sum((line.gain for line in lines if line.is_long_term), zero)
     gain = proceeds - basis
     with localcontext() as context:
         context.prec = EXACT_DIGITS

@@ -32,7 +32,7 @@ FROM lots JOIN fills AS opening ON opening.seq = open_seq
 WHERE closed_ts >= ? AND closed_ts < ? ORDER BY close_seq, open_seq
 """
 _FILLS = "SELECT * FROM fills WHERE ts >= ? AND ts < ? ORDER BY seq"
-_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,60}(\.\d{1,60})?", re.ASCII)
 _EXACT = Context(prec=EXACT_DIGITS)
 
 

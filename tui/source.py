@@ -7,6 +7,7 @@ that neither a slow picture nor a slow command can stand before a kill.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from core.snapshot import Snapshot
 
 PULL_TIMEOUT_S = 2.0
 SEND_TIMEOUT_S = 5.0
+LEAVE_TIMEOUT_S = 0.5
 
 
 class EngineLost(TryAgain):
@@ -111,7 +113,11 @@ class SocketSource:
         return reply if isinstance(reply, Ack) else Ack(ok=True, text="done")
 
     async def close(self) -> None:
-        """Close the lasting connection."""
+        """Close the lasting connection, telling the engine that this screen leaves in order."""
+        with contextlib.suppress(OSError, EOFError, msgspec.MsgspecError):
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                if self._pictures is not None:
+                    await self._pictures.ask(GetSnapshot(is_screen=False))
         self._drop()
 
     def _drop(self) -> None:

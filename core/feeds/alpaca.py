@@ -83,21 +83,28 @@ class AlpacaProtocol(SocketOnly):
         try:
             messages = _FRAME.decode(data)
         except MALFORMED as error:
-            # It may have held a quote of any instrument.
-            self.counters.refused += 1
-            for index in self._believed():
-                self._refuse_book(outputs, index, str(error), recv_ns)
+            self._refuse_all(outputs, str(error), recv_ns)
             return outputs
         for message in messages:
             try:
-                self._message(outputs, message, recv_ns)
+                head = _KIND.decode(message)
+            except MALFORMED as error:
+                self._refuse_all(outputs, str(error), recv_ns)
+                continue
+            try:
+                self._message(outputs, head, message, recv_ns)
             except MALFORMED:
                 self.counters.refused += 1
         self._heard(outputs, recv_ns)
         return outputs
 
-    def _message(self, outputs: list[FeedOutput], message: Raw, recv_ns: int) -> None:
-        head = _KIND.decode(message)
+    def _refuse_all(self, outputs: list[FeedOutput], reason: str, recv_ns: int) -> None:
+        """Count what cannot be read: it may have been a quote of any instrument."""
+        self.counters.refused += 1
+        for index in self._believed():
+            self._refuse_book(outputs, index, reason, recv_ns)
+
+    def _message(self, outputs: list[FeedOutput], head: _Kind, message: Raw, recv_ns: int) -> None:
         if head.kind in {"t", "q"}:
             index = self._index.get(head.S)
             if index is None:

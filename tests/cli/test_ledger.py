@@ -52,6 +52,7 @@ def test_verify_names_the_first_bad_seq(state: Path, capsys: pytest.CaptureFixtu
     [
         ("verify",), ("head",), ("show", "1"), ("explain", "1"), ("lots",),
         ("export", "--table", "fills"), ("checkpoint",),
+        ("tax", "--year", "2026", "--format", "8949"),
     ],
 )  # fmt: skip
 def test_missing_ledger_exits_with_two(
@@ -66,8 +67,12 @@ def test_missing_ledger_exits_with_two(
 
 
 @pytest.mark.parametrize(
-    "words", [("verify",), ("head",), ("lots",), ("export", "--table", "fills"), ("checkpoint",)]
-)
+    "words",
+    [
+        ("verify",), ("head",), ("lots",), ("export", "--table", "fills"), ("checkpoint",),
+        ("tax", "--year", "2026", "--format", "koinly"),
+    ],
+)  # fmt: skip
 def test_unreadable_ledger_exits_with_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
@@ -136,6 +141,63 @@ def test_export_takes_a_period_and_refuses_nonsense(
     assert "1 rows" in capsys.readouterr().err
     assert _ledger(state, *words, "--since", "soon") == 2
     assert _ledger(state, "export", "--table", "secrets") == 2
+
+
+def test_tax_rows_are_data_and_the_warning_is_told(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _ledger(state, "tax", "--year", "2026", "--format", "8949") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1:] == [
+        "I,PAPER 4 SIM,01/01/2026,01/01/2026,400.36,400.08,,,0.28,sim,L9-18,18",
+        "I,PAPER 6 SIM,01/01/2026,01/01/2026,600.53,600.19,,,0.34,sim,L11-18,18",
+    ]
+    told = captured.err.splitlines()
+    assert all(line.startswith("tapewright: ") for line in told)
+    assert len(told) == 3
+    assert "none of it is taxable, and none of this is tax advice" in told[0]
+    assert "gain 0.62 USD" in told[1]
+    assert "2 rows of 2026 written to stdout" in told[2]
+
+
+def test_tax_year_is_that_of_the_zone_and_an_empty_one_is_a_header(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = state / "tax.csv"
+    words = ("tax", "--format", "cointracker", "--out", str(out), "--timezone", "-05:00", "--year")
+    assert _ledger(state, *words, "2025") == 0
+    assert out.read_text(encoding="utf-8").count("\n") == 4
+    assert capsys.readouterr().out == ""
+    assert _ledger(state, *words, "2026") == 0
+    assert out.read_text(encoding="utf-8").count("\n") == 1
+    assert "no fills in 2026 (UTC-05:00): the file has only its header" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--year", "2026", "--format", "8949", "--timezone", "Mars"), "--timezone was 'Mars'"),
+        (("--year", "2026", "--format", "8949", "--out", "ledger.db"), "is the ledger itself"),
+        (("--year", "26", "--format", "8949"), "--year"),
+        (("--year", "2026", "--format", "txf"), "--format"),
+        (("--year", "2026"), "--format"),
+        (("--format", "8949"), "--year"),
+    ],
+)
+def test_tax_asked_badly_exits_with_two(
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    problem: str,
+) -> None:
+    monkeypatch.chdir(state)
+    before = (state / DB_NAME).read_bytes()
+    assert _ledger(state, "tax", *words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert problem in captured.err
+    assert (state / DB_NAME).read_bytes() == before
 
 
 def _add_one(state_dir: Path) -> None:
@@ -212,7 +274,7 @@ def test_id_without_a_story_exits_with_two(
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     names = [command.callback.__name__ for command in ledger_app.registered_commands]  # type: ignore[union-attr]
-    assert names == ["export", "checkpoint", "verify", "head", "show", "explain", "lots"]
+    assert names == ["export", "checkpoint", "verify", "head", "show", "explain", "lots", "tax"]
     for name in names:
         assert main(["ledger", name, "--help"]) == 0
         assert f"Example: tapewright ledger {name}" in " ".join(capsys.readouterr().out.split())

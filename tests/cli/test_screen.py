@@ -8,6 +8,7 @@ import pty
 import select
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from cli import screen
 from core.control import Stop
+from core.errors import Failed
 from core.state import StateDir
 from tests.cli.conftest import FakeEngine
 from tests.journeys.program import command, sim_capture
@@ -85,11 +88,26 @@ def test_second_start_is_refused_and_leaves_the_first_engine_alone(
     assert not any(isinstance(command, Stop) for command in engine.seen)
 
 
+def test_engine_that_neither_answers_nor_ends_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "STOP_S_MAX", 0.1)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) as engine:
+        assert engine.stdout is not None
+        engine.stdout.readline()
+        try:
+            with pytest.raises(Failed, match=f"kill -9 {engine.pid}"):
+                screen._end(engine, tmp_path)
+        finally:
+            engine.kill()
+
+
 def test_replay_that_ends_while_looked_at_is_finished_and_not_lost(tmp_path: Path) -> None:
     capture = sim_capture(tmp_path / "sim.jsonl.gz", seconds=5)
     words = ("replay", capture, "--speed", "max", "--state", tmp_path / "state")
-    with terminal(*words) as screen:
-        screen.until(b"FINISHED: the feed has ended")
-        os.write(screen.master, CTRL_Q)
-        assert screen.code() == 0
-    assert b"ENGINE LOST" not in screen.seen
+    with terminal(*words) as shown:
+        shown.until(b"FINISHED: the feed has ended")
+        os.write(shown.master, CTRL_Q)
+        assert shown.code() == 0
+    assert b"ENGINE LOST" not in shown.seen

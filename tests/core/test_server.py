@@ -250,6 +250,16 @@ async def test_screens_too_many_displace_a_screen_but_another_is_still_there(bed
     assert bed.engine.n_lost == 0
 
 
+async def test_a_screen_that_leaves_in_order_is_not_lost(bed: Bed) -> None:
+    screen, other = await bed.client(), await bed.client()
+    await screen.ask(GetSnapshot(is_screen=True))
+    await screen.ask(GetSnapshot(is_screen=False))
+    assert bed.server.n_screens == 0
+    await screen.close()
+    await other.ask(GetSnapshot())
+    assert bed.engine.n_lost == 0
+
+
 async def test_only_the_last_screen_to_go_counts_as_lost(bed: Bed) -> None:
     first, second, plain = [await bed.client() for _ in range(3)]
     await first.ask(GetSnapshot(is_screen=True))

@@ -249,6 +249,17 @@ def test_unreadable_frame_leaves_no_quote_until_each_instrument_has_its_next():
     assert [state(protocol, n) for n in (0, 1)] == [FeedState.RESYNCING, FeedState.LIVE]
 
 
+@pytest.mark.parametrize("message", [b'{"T":"q","S":5}', b'{"T":"q","S":"IBM","t":"\xb9"}', b"1"])
+def test_unreadable_message_among_good_ones_leaves_no_quote_until_the_next(message):
+    protocol = AlpacaProtocol([instrument("alpaca", "IBM", lot="1")], settings())
+    protocol.on_open(T0)
+    quote = b'{"T":"q","S":"IBM","bp":1.5,"bs":1,"ap":1.75,"as":2}'
+    protocol.receive(b"[" + quote + b"," + message + b"]", T0)
+    assert state(protocol) is FeedState.RESYNCING
+    protocol.receive(b"[" + message + b"," + quote + b"]", T0)
+    assert state(protocol) is FeedState.LIVE
+
+
 @pytest.mark.parametrize("word", ["sNaN", "NaN", "-NaN", "Infinity"])
 def test_number_that_is_none_is_refused_and_never_raised(word):
     protocol = AlpacaProtocol([instrument("alpaca", "IBM", lot="1")], settings())

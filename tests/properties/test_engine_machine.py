@@ -6,13 +6,10 @@ live one: orders wait for a ledger that is as slow as the machine wants.
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import Future
 from decimal import Decimal
-from types import SimpleNamespace
 
 import msgspec
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,91 +20,27 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from core.clock import NS_PER_MS, NS_PER_S
+from core.clock import NS_PER_S
 from core.config import Settings, StrategySettings
 from core.context import NOTICES_KEPT
-from core.control import (
-    Ack,
-    AnyCommand,
-    CancelOrder,
-    CloseTrade,
-    Confirm,
-    KillAll,
-    Rearm,
-    Reject,
-    SetMode,
-)
-from core.commands import Commands
-from core.engine import Engine, EngineSetup
-from core.errors import InvariantError
+from core.control import CancelOrder, CloseTrade, Confirm, KillAll, Rearm, Reject, SetMode
 from core.model import event as ev
 from core.model.decision import Mode, Verdict
 from core.model.market import FeedState
-from core.model.order import TRANSITIONS, Order, OrderStatus, Side
-from core.picture import RunFacts
-from core.session import Session
+from core.model.order import TRANSITIONS, Fill, OrderStatus, Side
 from tests.core.test_strategy import FORECAST
-from tests.fakes import BTC, START_NS, HandFeed, MemoryLatch, MemorySink
-from tests.properties.venue_model import VenueModel
+from tests.fakes import MemoryLatch
+from tests.properties.stage import MID, ModelLedger, Stage
 
-ETH = msgspec.structs.replace(BTC, name="ETHUSDT", base="ETH")
-FACTS = RunFacts(account="PAPER", source="model", version="0", started_ns=START_NS, agent_note="")
 TOLD_WITHIN_NS = 5 * NS_PER_S
-MID = 6_000_000
 PLACE = st.integers(0, 10)
 PAUSES_MS = st.sampled_from([1, 250, 250, 500, 1_000, 5_000, 11_000, 31_000])
 
 
-class ModelLedger(MemorySink):
-    """A ledger that is durable when it is let, and remembers what it was refused."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.durable = 0
-        self.waiting: list[tuple[int, Future[None]]] = []
-        self.unwritten: list[object] = []
-        self.is_slow = False
-
-    def append(self, event: ev.LedgerEvent, ts_ns: int, cause: int | None = None) -> int:
-        if self.is_broken:
-            self.unwritten.append(event)
-        return super().append(event, ts_ns, cause)
-
-    def flush(self) -> Future[None]:
-        if self.is_broken:
-            raise InvariantError("disk is full")
-        future: Future[None] = Future()
-        self.waiting.append((len(self.events), future))
-        if not self.is_slow:
-            self.settle()
-        return future
-
-    def settle(self) -> None:
-        """Everything appended is durable."""
-        for count, future in self.waiting:
-            self.durable = max(self.durable, count)
-            future.set_result(None)
-        self.waiting.clear()
-
-    def fail(self) -> None:
-        """The disk is full: what waits fails, nothing more is taken."""
-        self.is_broken = True
-        for _, future in self.waiting:
-            future.set_exception(InvariantError("disk is full"))
-        self.waiting.clear()
-
-
-class EngineMachine(RuleBasedStateMachine):
+class EngineMachine(Stage, RuleBasedStateMachine):
     """See the module docstring."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.ledger = ModelLedger()
-        self.latch = MemoryLatch()
-        self.now_ns = START_NS
-        self.runs = 0
-        self.task: asyncio.Task[None] | None = None
+    latch: MemoryLatch
 
     @initialize(mode=st.sampled_from([Mode.CONFIRM, Mode.AUTO]), flattens=st.booleans())
     def begin(self, mode: Mode, flattens: bool) -> None:
@@ -116,108 +49,12 @@ class EngineMachine(RuleBasedStateMachine):
         self.settings = msgspec.structs.replace(base, risk=risk)
         self.start(mode)
 
-    def start(self, mode: Mode) -> None:
-        """Build the engine from the ledger, as the composition root does."""
-        self.runs += 1
-        past = [event for _, event, _ in self.ledger.events]
-        fills = tuple(event.fill for event in past if isinstance(event, ev.Filled))
-        self.feed = HandFeed(BTC, ETH)
-        self.venue = VenueModel(self.check_departure)
-        self.engine = Engine(
-            EngineSetup(
-                protocol=self.feed,
-                settings=self.settings,
-                mode=mode,
-                sink=self.ledger,
-                latch=self.latch,
-                run_id=f"{self.runs:08x}" * 4,
-                fee_bps=Decimal(10),
-                fills=fills,
-                halted=self.latch.reason,
-            )
-        )
-        self.kept = {name: self.engine.account.position(name) for name in self.engine.by_name}
-        self.engine.context.move_to(self.now_ns)
-        for desk in self.engine.desks:
-            # What the desk believes is set by a rule, not learnt.
-            desk.think = lambda *_: None  # type: ignore[method-assign]
-        self.session = Session(self.engine, self.venue, self.ledger)
-        self.session.clock = SimpleNamespace(now_ns=lambda: self.now_ns)
-        self.commands = Commands(self.session, FACTS, self.session.clock, lambda: (0, ""), print)
-        self.session.wake = asyncio.Event()
-        self.task = self.loop.create_task(self.session.settle_forever())
-        self.killed = False
-        for index in range(2):
-            self.take(self.feed.set_state(self.now_ns, FeedState.LIVE, index=index))
-            self.take(self.book(index, MID, 1))
-        self.idle()
-
     def teardown(self) -> None:
         try:
             if self.task is not None:
                 self.calm_down()
         finally:
-            if self.task is not None:
-                self.stop_task()
-            self.loop.close()
-
-    def stop_task(self) -> None:
-        assert self.task is not None
-        self.task.cancel()
-        self.loop.run_until_complete(asyncio.wait([self.task]))
-
-    # --- tools ----------------------------------------------------------------------------------
-
-    def idle(self) -> None:
-        """Let the settling task do all it can."""
-        assert self.task is not None
-
-        async def turns() -> None:
-            for _ in range(6):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(turns())
-        assert not self.task.done(), f"settling ended: {self.task.exception()!r}"
-
-    def take(self, *outputs: object) -> None:
-        self.session._take(outputs)  # type: ignore[arg-type]
-
-    def book(self, index: int, mid: int, half: int) -> object:
-        return self.feed.set_book(
-            self.now_ns, [(mid - half, 90_000)], [(mid + half, 90_000)], index
-        )
-
-    def command(self, command: AnyCommand) -> Ack:
-        reply = self.commands.carry_out(command)
-        assert isinstance(reply, Ack)
-        assert reply.text, "a command went unanswered"
-        self.idle()
-        return reply
-
-    def pass_ms(self, milliseconds: int) -> None:
-        self.now_ns += milliseconds * NS_PER_MS
-        self.venue.now_ns = self.now_ns
-        self.session.run_timers(self.now_ns)
-        self.idle()
-
-    def check_departure(self, order: Order) -> None:
-        """Called by the venue at the moment an order leaves."""
-        engine, name = self.engine, order.instrument
-        intents = [
-            place
-            for place, (_, event, _) in enumerate(self.ledger.events)
-            if isinstance(event, ev.OrderIntended) and event.order == order
-        ]
-        assert len(intents) == 1
-        assert intents[0] < self.ledger.durable, "an order left before its intent was durable"
-        assert engine.by_name[name].is_live, "an order left on a feed in doubt"
-        others = engine.execution.orders.working_lots(name, order.side) - order.qty_lots
-        if order.reduces:
-            room = -order.side.sign * engine.account.position(name) - others
-            assert 0 < order.qty_lots <= room, "an exit could flip the position"
-        else:
-            assert not engine.context.halted, "an entry left while halted"
-            assert not engine.context.ledger_failure
+            self.end()
 
     # --- rules: the market ----------------------------------------------------------------------
 
@@ -241,10 +78,8 @@ class EngineMachine(RuleBasedStateMachine):
             self.feed_recovers(index)
 
     @rule(index=st.integers(0, 1))
-    def feed_recovers(self, index: int) -> None:
-        self.take(self.feed.set_state(self.now_ns, FeedState.LIVE, index=index))
-        self.take(self.book(index, MID, 1))
-        self.idle()
+    def feed_comes_back(self, index: int) -> None:
+        self.feed_recovers(index)
 
     @rule(index=st.integers(0, 1), p_up=st.sampled_from([0.62, 0.38, 0.5]), pause_ms=PAUSES_MS)
     def desk_believes(self, index: int, p_up: float, pause_ms: int) -> None:
@@ -377,22 +212,10 @@ class EngineMachine(RuleBasedStateMachine):
         old, self.ledger = self.ledger, ModelLedger()
         self.ledger.events = old.events[:count]
         self.ledger.durable = count
+        self.halted = self.latch.reason
         self.start(mode)
 
     # --- the end --------------------------------------------------------------------------------
-
-    def settle_venue(self) -> None:
-        venue = self.venue
-        for ticket in venue.traveling:
-            venue.arrive(ticket)
-        for ticket in venue.working:
-            venue.fill(ticket, ticket.rest_lots, MID, Decimal("0.5"))
-        while venue.cancels:
-            venue.cancel_arrives(0)
-        while venue.outbox:
-            venue.deliver(0)
-        self.take()
-        self.idle()
 
     def calm_down(self) -> None:
         """With a kill that flattens and a venue that answers, the end is flat and quiet."""
@@ -437,7 +260,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert book.realized == cash + stock
             assert book.fees == sum((f.fee for f in mine), Decimal(0))
 
-    def written_fills(self) -> list:
+    def written_fills(self) -> list[Fill]:
         lost = [event for event in self.ledger.unwritten if isinstance(event, ev.Filled)]
         return [event.fill for event in [*self.ledger.of(ev.Filled), *lost]]
 
@@ -513,12 +336,14 @@ class EngineMachine(RuleBasedStateMachine):
                          for s in self.engine.execution.orders.open_states()}  # fmt: skip
 
 
-def run(runs: int, steps: int, *, derandomize: bool = True) -> None:
+def run(runs: int, steps: int, *, derandomize: bool = True, shrinks: bool = True) -> None:
     """Run the machine; also called by ``bench/kill_trials.py``."""
+    phases = [Phase.generate, Phase.shrink] if shrinks else [Phase.generate]
     run_state_machine_as_test(
         EngineMachine,
         settings=settings(
             max_examples=runs,
+            phases=phases,
             stateful_step_count=steps,
             derandomize=derandomize,
             database=None,

@@ -336,6 +336,8 @@ def test_instruments_show_their_key_price_and_state() -> None:
     snapshot = made.normal(instruments=(made.instrument(), quiet))
     words = line_text(instruments_line(scene(snapshot), 140))
     assert "1  SIM-USD 100.125" in words
+    round_price = made.normal(instruments=(made.instrument(last_trade="100"),))
+    assert "last ▲100.00 " in line_text(instruments_line(scene(round_price), 140))
     assert "2  ALT-USD" in words
     assert "stale" in words
     bare = line_text(instruments_line(scene(made.empty()), 100))

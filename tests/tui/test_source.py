@@ -65,14 +65,15 @@ async def polite(command: AnyCommand) -> Reply:
     return Ack(ok=True, text=f"did {type(command).__name__}")
 
 
-async def test_pull_returns_the_picture_and_marks_the_screen(tmp_path: Path) -> None:
+async def test_pull_marks_the_screen_and_close_says_that_it_leaves_in_order(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     async with running(path, polite) as engine:
         source = SocketSource(path)
         assert await source.pull() == made.normal()
         await source.pull()
         await source.close()
-    assert engine.connections == [[GetSnapshot(is_screen=True)] * 2]
+    looks = [GetSnapshot(is_screen=True)] * 2
+    assert engine.connections == [[*looks, GetSnapshot(is_screen=False)]]
 
 
 async def test_commands_do_not_wait_behind_a_slow_picture(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tui.present.text import (
     fit,
     fit_right,
     money,
+    padded,
     short_time,
     sign_of,
     signed,
@@ -99,3 +100,12 @@ def test_durations_read_at_a_glance(ms: int, shown: str) -> None:
 def test_iso_time_is_cut_to_the_clock() -> None:
     assert clock_time("2026-09-21T14:13:20.000000000Z") == "14:13:20"
     assert clock_time("soon") == "soon"
+
+
+@pytest.mark.parametrize(
+    ("text", "decimals", "shown"),
+    [("100", 2, "100.00"), ("-1.5", 2, "-1.50"), ("1.234", 2, "1.234"), ("7", 0, "7"),
+     ("n/a", 2, "n/a"), ("1e5", 2, "1e5"), ("", 2, "")],
+)  # fmt: skip
+def test_padded_adds_zeros_and_never_rounds(text: str, decimals: int, shown: str) -> None:
+    assert padded(text, decimals) == shown

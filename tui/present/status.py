@@ -5,10 +5,11 @@ from __future__ import annotations
 from core.clock import NS_PER_MS
 from core.model.market import FeedState
 from core.snapshot import InstrumentView, Notice, Snapshot
+from tui.present.chart import decimals_of
 from tui.present.line import Line, Role, Span, cut, line_text, line_width, spread_out
 from tui.present.pnl import money_role
 from tui.present.scene import Scene
-from tui.present.text import clock_time, short_time, signed
+from tui.present.text import clock_time, padded, short_time, signed
 
 _BADGES: dict[str, Role] = {"SIM": "sim", "PAPER": "paper", "LIVE": "live"}
 _SAID: dict[str, Role] = {"info": "ok", "warning": "warn", "error": "alarm"}
@@ -90,7 +91,8 @@ def _instrument(index: int, view: InstrumentView, *, is_selected: bool) -> list[
         last = view.last_trade
         mark = {1: "▲", -1: "▼"}.get(view.last_trade_side, "")
         role: Role = "up" if view.last_trade_side > 0 else "down"
-        spans += [Span(f" last {mark}{last} ", role if mark else "text")] if last else []
+        shown = padded(last, decimals_of(view.tick_size)) if last else ""
+        spans += [Span(f" last {mark}{shown} ", role if mark else "text")] if last else []
         spans.append(Span(f" spread {view.spread or '—'} ", "dim"))
         if view.volatility_bps is not None:
             spans.append(Span(f" vol {view.volatility_bps:.2f} bps ", "dim"))
@@ -100,8 +102,7 @@ def _instrument(index: int, view: InstrumentView, *, is_selected: bool) -> list[
 
 
 def _mid_text(view: InstrumentView) -> str:
-    decimals = len(view.tick_size.partition(".")[2]) + 1
-    return f"{view.mid:.{decimals}f}"
+    return f"{view.mid:.{decimals_of(view.tick_size) + 1}f}"
 
 
 def banner_line(scene: Scene, width: int) -> Line:

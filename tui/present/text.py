@@ -153,6 +153,14 @@ def signed(text: str | None) -> str:
     return f"+{text}" if sign_of(text) > 0 and not text.startswith("+") else text
 
 
+def padded(text: str, decimals: int) -> str:
+    """Return a decimal number with at least ``decimals`` decimals; other text as it is."""
+    whole, _, part = text.partition(".")
+    if not decimals or not (whole + part).lstrip("-").isdigit():
+        return text
+    return f"{whole}.{part.ljust(decimals, '0')}"
+
+
 def clock_time(text: str) -> str:
     """Return ``hh:mm:ss`` out of an ISO time; other text comes back as it is."""
     return text[11:19] if len(text) >= 19 and text[10] == "T" else text
