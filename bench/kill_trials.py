@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import override
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,6 +30,7 @@ class TimedLatch(KillLatch):
 
     tripped_at = 0
 
+    @override
     def trip(self, reason: str, actor: str, ts_ns: int) -> bool:
         self.tripped_at = time.perf_counter_ns()
         return super().trip(reason, actor, ts_ns)

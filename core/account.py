@@ -114,6 +114,7 @@ class Account:
 
     def apply(self, fill: Fill) -> tuple[Decimal, list[ClosedLot]]:
         """Take a fill; return what it realized and the lots it closed."""
+        self.mark2(fill.instrument)  # kept, should the book be gone with the next message
         closed = self.books[fill.instrument].apply(fill)
         realized = sum((lot.realized for lot in closed), Decimal(0))
         self.of(fill.instrument).take_realized(realized, fill.ts_ns)

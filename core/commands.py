@@ -25,7 +25,7 @@ from core.control import (
 )
 from core.errors import Failed, InvariantError, LedgerDown
 from core.model import event as ev
-from core.model.decision import Verdict
+from core.model.decision import Mode, Verdict
 from core.picture import RunFacts, build
 from core.session import Session
 from core.snapshot import Snapshot
@@ -108,5 +108,7 @@ class Commands:
         self.session.catch_up()
         self.engine.execution.cancel_orders("system", "screen lost")
         if policy == "flatten":
+            # Nobody looks: what is closed now must not be opened again a moment later.
+            self.engine.set_mode(Mode.OBSERVE, "system")
             self.engine.flatten("system", "screen lost")
         self.session.hand_over()

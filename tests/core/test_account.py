@@ -72,3 +72,10 @@ def test_money_of_two_quote_currencies_is_never_added_up() -> None:
     assert account.of("BTCUSDT").unrealized() == Decimal("0.00001")
     assert account.of("BTC-USD").unrealized() == Decimal("-0.00999")
     assert account.main.quote == "USDT"
+
+
+def test_a_position_opened_just_before_the_book_is_gone_has_the_mark_of_that_moment() -> None:
+    account, feed = account_at(5_000, 5_002)
+    account.apply(fill(1, Side.BUY, 100, 5_002))
+    feed.set_book(START_NS, [], [])
+    assert account.mark2("BTCUSDT") == 10_002

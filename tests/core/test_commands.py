@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from core.clock import ManualClock
 from core.commands import TRADER, Commands
+from core.config import RunSettings
 from core.control import (
     Ack,
     AnyCommand,
@@ -182,9 +184,9 @@ def test_the_last_screen_gone_is_handled_as_the_user_chose(
 ) -> None:
     desk = Desk()
     bench = desk.bench
-    run = type(bench.engine.settings.run)(on_screen_lost=policy)  # type: ignore[arg-type]
-    bench.engine.settings = type(bench.engine.settings)(
-        run=run, strategy=bench.engine.settings.strategy
+    bench.engine.settings = msgspec.structs.replace(
+        bench.engine.settings,
+        run=RunSettings(on_screen_lost=policy),  # type: ignore[arg-type]
     )
     desk.say(Confirm(bench.propose()))
     sent = bench.broker.submitted[0]
@@ -193,3 +195,23 @@ def test_the_last_screen_gone_is_handled_as_the_user_chose(
     desk.commands.on_screen_lost()
     assert len(bench.broker.canceled) == cancels
     assert bool(bench.engine.execution.closing) is closes
+
+
+def test_flat_because_the_screen_is_gone_stays_flat() -> None:
+    """In auto mode the strategy would otherwise go in again a moment later, unseen."""
+    desk = Desk()
+    bench = desk.bench
+    desk.say(SetMode(Mode.AUTO))
+    bench.engine.settings = msgspec.structs.replace(
+        bench.engine.settings, run=RunSettings(on_screen_lost="flatten")
+    )
+    bench.see()
+    bench.pass_ms(250)
+    bench.fill_all()
+    desk.commands.on_screen_lost()
+    bench.pass_ms(250)
+    bench.fill_all(5_999_999)
+    bench.pass_ms(60_000)
+    assert bench.engine.account.position("BTCUSDT") == 0
+    assert len(bench.broker.submitted) == 2
+    assert bench.engine.mode is Mode.OBSERVE

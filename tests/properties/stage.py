@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from decimal import Decimal
 
 import msgspec
+from typing_extensions import override
 
 from core.clock import NS_PER_MS, ManualClock
 from core.commands import Commands
@@ -20,6 +21,7 @@ from core.engine import Engine, EngineSetup
 from core.errors import InvariantError
 from core.model import event as ev
 from core.model.decision import Mode
+from core.model.instrument import Instrument
 from core.model.market import BookMoved, FeedState
 from core.model.order import Order
 from core.picture import RunFacts
@@ -43,11 +45,13 @@ class ModelLedger(MemorySink):
         self.unwritten: list[object] = []
         self.is_slow = False
 
+    @override
     def append(self, event: ev.LedgerEvent, ts_ns: int, cause: int | None = None) -> int:
         if self.is_broken:
             self.unwritten.append(event)
         return super().append(event, ts_ns, cause)
 
+    @override
     def flush(self) -> Future[None]:
         if self.is_broken:
             raise InvariantError("disk is full")
@@ -75,13 +79,14 @@ class ModelLedger(MemorySink):
 class Stage:
     """See the module docstring."""
 
-    settings: Settings
+    settings = Settings()
 
-    def __init__(self, latch: Latch | None = None) -> None:
+    def __init__(self, latch: Latch | None = None, second: Instrument = ETH) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.ledger = ModelLedger()
         self.latch = latch or MemoryLatch()
+        self.second = second
         self.halted = ""
         """Why the latch is set when the engine starts."""
         self.now_ns = START_NS
@@ -94,7 +99,7 @@ class Stage:
         self.runs += 1
         past = [event for _, event, _ in self.ledger.events]
         fills = tuple(event.fill for event in past if isinstance(event, ev.Filled))
-        self.feed = HandFeed(BTC, ETH)
+        self.feed = HandFeed(BTC, self.second)
         self.venue = VenueModel(self.check_departure)
         self.engine = Engine(
             EngineSetup(

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from typing_extensions import override
 
 from core.clock import NS_PER_S
 from core.config import Settings, StrategySettings
@@ -40,7 +41,7 @@ PAUSES_MS = st.sampled_from([1, 250, 250, 500, 1_000, 5_000, 11_000, 31_000])
 class EngineMachine(Stage, RuleBasedStateMachine):
     """See the module docstring."""
 
-    latch: MemoryLatch
+    latch: MemoryLatch  # type: ignore[mutable-override]  # never another one here
 
     @initialize(mode=st.sampled_from([Mode.CONFIRM, Mode.AUTO]), flattens=st.booleans())
     def begin(self, mode: Mode, flattens: bool) -> None:
@@ -49,6 +50,7 @@ class EngineMachine(Stage, RuleBasedStateMachine):
         self.settings = msgspec.structs.replace(base, risk=risk)
         self.start(mode)
 
+    @override
     def teardown(self) -> None:
         try:
             if self.task is not None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 import msgspec
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from core.config import Settings, StrategySettings
 from core.control import Confirm, KillAll, Rearm
@@ -45,6 +46,7 @@ class Stream(Stage):
         if not waits:
             self.session.wake = None
 
+    @override
     def check_departure(self, order: Order) -> None:
         super().check_departure(order)
         self.left += 1
