@@ -91,21 +91,18 @@ class Execution:
         desk = self.desks[order.instrument]
         book = desk.feed.book
         bid, ask = book.best_bid, book.best_ask
-        own = self.orders.states.get(order.client_order_id)
-        own_lots = {order.side: own.open_lots if own else 0}
+        name, key = order.instrument, order.client_order_id
+        is_queued = key in self.orders.states
         view = GateView(
             instrument=desk.instrument,
             feed_state=desk.feed.state,
             bid_ticks=bid[0] if bid else None,
             ask_ticks=ask[0] if ask else None,
-            position_lots=self.account.position(order.instrument),
-            working_buy_lots=self.orders.working_lots(order.instrument, Side.BUY)
-            - own_lots.get(Side.BUY, 0),
-            working_sell_lots=self.orders.working_lots(order.instrument, Side.SELL)
-            - own_lots.get(Side.SELL, 0),
-            open_orders=len(self.orders.open_states()) - (own is not None),
-            orders_last_minute=self.orders.sent_last_minute(self.context.now_ns)
-            - (own is not None),
+            position_lots=self.account.position(name),
+            working_buy_lots=self.orders.working_lots(name, Side.BUY, besides=key),
+            working_sell_lots=self.orders.working_lots(name, Side.SELL, besides=key),
+            open_orders=len(self.orders.open_states()) - is_queued,
+            orders_last_minute=self.orders.sent_last_minute(self.context.now_ns) - is_queued,
             today=self.account.of(order.instrument).today(self.context.now_ns),
             is_halted=bool(self.context.halted),
             halt_reason=self.context.halted,

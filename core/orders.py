@@ -181,9 +181,13 @@ class Orders:
             if not state.status.is_closed and instrument in {None, state.order.instrument}
         ]
 
-    def working_lots(self, instrument: str, side: Side) -> int:
-        """Return the lots of our open orders on one side that may still fill."""
-        return sum(s.open_lots for s in self.open_states(instrument) if s.order.side is side)
+    def working_lots(self, instrument: str, side: Side, besides: str = "") -> int:
+        """Return the lots of our open orders on one side, ``besides`` one, that may still fill."""
+        return sum(
+            s.open_lots
+            for s in self.open_states(instrument)
+            if s.order.side is side and s.order.client_order_id != besides
+        )
 
     def sent_last_minute(self, now_ns: int) -> int:
         while self._sent_ns and self._sent_ns[0] <= now_ns - 60 * NS_PER_S:

@@ -26,7 +26,7 @@ def test_fill_tells_the_whole_story(state: Path) -> None:
     story = "\n".join(explain(state, "18"))
     for part in (
         "mid 100.105 USD, mode confirm",
-        "P(up) over 5 s was 0.5731; the base rate 0.5012; rolling skill +1.23%, 612 outcomes so far",
+        "the base rate 0.5012; rolling skill +1.23%, 612 outcomes so far",
         "Log-odds of up +0.2945",
         "pressure  value +0.550  share +0.2100",
         "short 12.0%, flat 30.0%, long 58.0%; entropy 0.85",
