@@ -97,5 +97,5 @@ async def _feed(
     context.hold_back = ""
     # A recording begins with a whole book.
     venue.connect(past_ns)
-    session.clock = ScaledClock(clock, past_ns, settings.sim.speed)
-    await run_sim(session, venue, session.clock, recorder)
+    # No clock for the session: engine time is market time, never ahead of it.
+    await run_sim(session, venue, ScaledClock(clock, past_ns, settings.sim.speed), recorder)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from core.clock import Clock
+from core.clock import NS_PER_S, Clock
 from core.feeds.recorder import CaptureWriter
 from core.session import Session
 from core.sim.venue import SimVenue
 
 SIM_STEP_S = 0.02
 """How often the simulated market is moved to the present."""
+CATCH_UP_NS = 60 * NS_PER_S
+"""Market time lived through between two looks at commands."""
 
 
 def run_sim_until(
@@ -32,7 +34,13 @@ def run_sim_until(
 async def run_sim(
     session: Session, venue: SimVenue, clock: Clock, recorder: CaptureWriter | None
 ) -> None:
-    """Keep the simulated market at the clock's present until canceled."""
+    """Keep the simulated market at the clock's present until canceled.
+
+    After a long stop (a suspended machine) it catches up in steps, and commands come in between.
+    """
+    market_ns = clock.now_ns()
     while True:
-        run_sim_until(session, venue, clock.now_ns(), recorder)
-        await asyncio.sleep(SIM_STEP_S)
+        now_ns = clock.now_ns()
+        market_ns = min(now_ns, market_ns + CATCH_UP_NS)
+        run_sim_until(session, venue, market_ns, recorder)
+        await asyncio.sleep(SIM_STEP_S if market_ns == now_ns else 0)

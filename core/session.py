@@ -70,7 +70,7 @@ class Session:
         self.late_requests: list[FeedOutput] = []
         """What the feed asked for while time passed; handed out with the next answer."""
         self.clock: Clock | None = None
-        """The wall clock, once a live feed keeps to it; None in replay."""
+        """The wall clock of a live venue; None where the tape or the simulated market is it."""
         self.finished = ""
         """Why no more market data will come; empty while it may."""
 
@@ -153,7 +153,7 @@ class Session:
             self.hand_over()
 
     def catch_up(self) -> None:
-        """Run what is due by the clock; before a command acts. In replay the tape is the clock."""
+        """Run what is due by the wall clock, where there is one; before a command acts."""
         if self.clock is not None:
             self.run_timers(self.clock.now_ns())
             self.engine.context.move_to(self.clock.now_ns())
