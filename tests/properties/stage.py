@@ -202,7 +202,8 @@ class Stage:
         self.take(self.book(index, MID, 1))
         self.idle()
 
-    def settle_venue(self) -> None:
+    def settle_venue(self, *, twice: bool = False) -> None:
+        """Let everything arrive and fill; each report is told once or ``twice``."""
         venue = self.venue
         for ticket in venue.traveling:
             venue.arrive(ticket)
@@ -211,6 +212,8 @@ class Stage:
         while venue.cancels:
             venue.cancel_arrives(0)
         while venue.outbox:
+            if twice:
+                venue.deliver(0, twice=True)
             venue.deliver(0)
         self.take()
         self.idle()
