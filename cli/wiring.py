@@ -228,7 +228,10 @@ def _apply_rearm_request(engine: Engine, latch: KillLatch) -> None:
         except ValueError as error:
             engine.context.notify("error", f"not re-armed: {error}")
     elif engine.context.halted:
-        engine.context.notify("error", f"HALTED since before this start: {engine.context.halted}")
+        held = [name for name, book in engine.account.books.items() if book.position_lots]
+        left = f"; still open: {', '.join(held)} (k closes it)" if held else ""
+        text = f"HALTED since before this start: {engine.context.halted}{left}"
+        engine.context.notify("error", text)
 
 
 def open_ledger(state: StateDir) -> tuple[LedgerWriter, History]:

@@ -83,9 +83,9 @@ class Commands:
         engine = self.engine
         match command:
             case Confirm(decision_id=key):
-                return engine.answer(key, Verdict.APPROVED, TRADER)
+                return engine.proposals.answer(key, Verdict.APPROVED, TRADER)
             case Reject(decision_id=key, reason=reason):
-                return engine.answer(key, Verdict.REJECTED, TRADER, reason)
+                return engine.proposals.answer(key, Verdict.REJECTED, TRADER, reason)
             case CloseTrade(instrument=name):
                 return engine.close_trade(name, TRADER, "closed by hand")
             case CancelOrder(client_order_id=key):

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core.account import Account, QuoteAccount
+from core.account import Account
 from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
 from core.context import RunContext
@@ -18,21 +18,18 @@ from core.desk import Desk
 from core.errors import LedgerDown
 from core.execution import Execution
 from core.feeds.protocol import FeedProtocol
+from core.losses import LossWatch
 from core.model import event as ev
-from core.model.decision import Action, LimitCheck, Mode, Proposal, Verdict
-from core.model.instrument import plain
+from core.model.decision import Mode
 from core.model.market import BookMoved, FeedStateChanged, MarketEvent, TradePrint
 from core.model.order import Fill, OrderReport
 from core.orders import OrderState
+from core.pauses import FAILED_EXITS_MAX, Pauses
 from core.ports import EventSink, Latch, Policy
-from core.strategy import Hold, Idea, Sight, consider
+from core.proposals import Proposals
+from core.strategy import Hold, Sight, consider
 
 LEVELS_SEEN = 20
-NO_TRADE_EVERY_NS = 60 * NS_PER_S
-FAILED_EXITS_MAX = 3
-"""Exit orders without a fill that are followed by the next one at once; then it pauses."""
-LOSS_LOOKS = 3
-"""Looks at the marks, a second apart, that must all be over the daily loss limit."""
 
 
 class EngineSetup(msgspec.Struct, frozen=True):
@@ -53,13 +50,6 @@ class EngineSetup(msgspec.Struct, frozen=True):
     """Why the latch is set at start; empty when it is not."""
 
 
-class Pending(msgspec.Struct, frozen=True):
-    """A proposal waiting for an answer, and its sequence number in the ledger."""
-
-    proposal: Proposal
-    seq: int
-
-
 class Engine:
     """Deterministic core of a run; see the module docstring."""
 
@@ -75,20 +65,18 @@ class Engine:
         self.by_name = {desk.instrument.name: desk for desk in self.desks}
         self.account = Account(feeds, setup.fills)
         self.execution = Execution(self.context, self.by_name, self.account, setup.settings.risk)
-        self.pending: dict[str, Pending] = {}
+        self.pauses = Pauses(int(setup.settings.strategy.cooldown_s * NS_PER_S))
+        self.proposals = Proposals(
+            self.context, self.execution, self.account, self.pauses, setup.settings.strategy
+        )
         self.holds: dict[str, Hold] = {}
         """Why there is no proposal now, by instrument."""
         self._cadence_ns = setup.settings.strategy.cadence_ms * NS_PER_MS
-        self._cooldown_ns = int(setup.settings.strategy.cooldown_s * NS_PER_S)
         self._next_cadence_ns: int | None = None
         self._next_curve_ns = 0
         self._has_latched = False
-        self._looks_over: dict[str, int] = {}
+        self._losses = LossWatch(setup.settings.risk.max_daily_loss)
         self._started_ns = 0
-        self._no_entry_until: dict[str, int] = {}
-        self._no_exit_until: dict[str, int] = {}
-        self._no_proposal_until: dict[str, int] = {}
-        self._no_trade: dict[str, tuple[str, int]] = {}
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -96,9 +84,8 @@ class Engine:
         """Return when ``advance`` has something to do next, or None before the first event."""
         if self._next_cadence_ns is None:
             return None
-        times = [self._next_cadence_ns]
-        times += [pending.proposal.expires_ns for pending in self.pending.values()]
-        return min(times)
+        expiry_ns = self.proposals.next_expiry_ns()
+        return self._next_cadence_ns if expiry_ns is None else min(self._next_cadence_ns, expiry_ns)
 
     def start_clock(self, now_ns: int) -> None:
         """Set engine time without thinking about what lies between; at start and after silence."""
@@ -112,9 +99,7 @@ class Engine:
         now_ns = self.context.now_ns
         if self.context.ledger_failure and not self._has_latched:
             self._latch_without_ledger()
-        for pending in list(self.pending.values()):
-            if pending.proposal.expires_ns <= now_ns:
-                self._answer(pending, Verdict.EXPIRED, "system", "not answered in time")
+        self.proposals.expire()
         if self._next_cadence_ns is None or now_ns < self._next_cadence_ns:
             return
         self._next_cadence_ns += self._cadence_ns
@@ -127,23 +112,9 @@ class Engine:
             self._next_curve_ns = now_ns + NS_PER_S
             for money in self.account.by_quote.values():
                 money.sample_curve()
-                self._watch_losses(money)
-
-    def _watch_losses(self, money: QuoteAccount) -> None:
-        """Kill when the day's loss in one currency reached its limit; once a second.
-
-        What is realized counts at once; a mark must stand ``LOSS_LOOKS`` looks, for one bad quote
-        is not a loss. Re-armed on the same day with the loss still there, it kills again.
-        """
-        limit = -self.settings.risk.max_daily_loss
-        today = money.today(self.context.now_ns)
-        is_over = today is not None and today <= limit
-        looks = self._looks_over.get(money.quote, 0) + 1 if is_over else 0
-        self._looks_over[money.quote] = looks
-        realized = money.realized_today(self.context.now_ns)
-        if not self.context.halted and (realized <= limit or looks >= LOSS_LOOKS):
-            lost = f"{plain(realized if today is None else today)} {money.quote}"
-            self.kill_all("system", f"daily loss {lost} reached its limit {plain(limit)}")
+                why = self._losses.look(money, now_ns)
+                if why and not self.context.halted:
+                    self.kill_all("system", why)
 
     def _latch_without_ledger(self) -> None:
         """The ledger is gone: latch, cancel; positions stay, for closing them needs a ledger."""
@@ -151,7 +122,7 @@ class Engine:
         self.latch.trip(self.context.halted, "system", self.context.stamp_ns)
         self.execution.cancel_orders("system", "no ledger")
         for name in self.by_name:
-            self._withdraw(name, "no ledger")
+            self.proposals.withdraw(name, "no ledger")
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -176,7 +147,7 @@ class Engine:
         )
         if not desk.is_live:
             desk.on_doubt()
-            self._withdraw(name, f"feed {event.state.value}: {event.reason}")
+            self.proposals.withdraw(name, f"feed {event.state.value}: {event.reason}")
 
     def on_report(self, report: OrderReport) -> None:
         """Take what the venue said about one of our orders."""
@@ -190,11 +161,11 @@ class Engine:
     def _pause_after(self, state: OrderState) -> None:
         """Hold back the next entry, and exits that fail again and again."""
         name, now_ns = state.order.instrument, self.context.now_ns
-        self._no_entry_until[name] = now_ns + self._cooldown_ns
+        self.pauses.after_trade(name, now_ns)
         failed = self.execution.failed_exits.get(name, 0)
         if not state.order.reduces or not state.status.is_closed or failed < FAILED_EXITS_MAX:
             return
-        self._no_exit_until[name] = now_ns + max(self._cooldown_ns, NS_PER_S)
+        self.pauses.after_failed_exit(name, now_ns)
         if failed == FAILED_EXITS_MAX:
             text = f"{name}: {failed} exits in a row found no fill: {state.reason}"
             self.context.notify("error", text)
@@ -207,42 +178,36 @@ class Engine:
         if hold is None:
             seen = consider(self._sight(desk), self.settings.strategy)
             try:
-                hold = seen if isinstance(seen, Hold) else self._propose(desk, seen)
+                hold = (
+                    seen
+                    if isinstance(seen, Hold)
+                    else self.proposals.propose(desk, seen, self.mode)
+                )
             except LedgerDown as error:
                 hold = Hold("ledger", f"no ledger: {error}")
         if hold is None:
             self.holds.pop(desk.instrument.name, None)
         else:
             self.holds[desk.instrument.name] = hold
-            self._note_no_trade(desk, hold)
+            self.proposals.note_no_trade(desk, hold)
 
     def _stand_aside(self, desk: Desk) -> Hold | None:
         """Return why the strategy is not even asked, or None."""
         name = desk.instrument.name
-        pause_ns = self._pause_ns(name)
+        is_held = self.account.position(name) != 0
+        pause_ns = self.pauses.left_ns(name, self.context.now_ns, is_held=is_held)
         reasons = (
             (self.mode is Mode.OBSERVE, "observe", "observe mode: no proposals"),
             (bool(self.context.halted), "halted", f"halted: {self.context.halted}"),
             (bool(self.context.hold_back), "hold_back", self.context.hold_back),
             (not desk.is_live, "feed", f"feed {desk.feed.state.value}: {desk.feed.reason}"),
             (desk.forecast is None, "warming", "warming up: too few seconds of book yet"),
-            (name in self.pending, "pending", ""),
+            (name in self.proposals.pending, "pending", ""),
             (name in self.execution.closing, "closing", "closing the position"),
             (bool(self.execution.orders.open_states(name)), "working", "an order is working"),
             (pause_ns > 0, "pause", f"pausing {pause_ns / NS_PER_S:.0f} s after the last one"),
         )
         return next((Hold(code, text) for applies, code, text in reasons if applies), None)
-
-    def _pause_ns(self, name: str) -> int:
-        """Return how long no proposal is made; what was turned down is not asked again at once.
-
-        Exits are never slower than entries: a trade holds back new risk only. Exits that fail
-        again and again are not sent without end.
-        """
-        held = self.account.position(name) != 0
-        pauses = self._no_exit_until if held else self._no_entry_until
-        until_ns = max(self._no_proposal_until.get(name, 0), pauses.get(name, 0))
-        return until_ns - self.context.now_ns
 
     def _held_ns(self, opened_ns: int) -> int:
         """Return how long a position is held.
@@ -280,114 +245,7 @@ class Engine:
         value = float(desk.instrument.notional(mark2, lots)) / 2
         return max(-1.0, min(1.0, value / float(self.settings.strategy.order_notional)))
 
-    def _note_no_trade(self, desk: Desk, hold: Hold) -> None:
-        """Record a wanted trade that a rule refused, when the reason is new or a minute old."""
-        name, forecast = desk.instrument.name, desk.forecast
-        code, since = self._no_trade.get(name, ("", 0))
-        is_old = self.context.now_ns - since >= NO_TRADE_EVERY_NS
-        if not hold.is_wanted or forecast is None or (hold.code == code and not is_old):
-            return
-        self._no_trade[name] = (hold.code, self.context.now_ns)
-        self.context.journal(
-            ev.NotDecided(
-                instrument=name,
-                reason=f"{hold.code}: {hold.text}",
-                p_up=forecast.p_up,
-                horizon_s=forecast.horizon_s,
-                edge_bps=hold.edge_bps,
-                cost_bps=hold.cost_bps,
-            )
-        )
-
-    # --- proposals ------------------------------------------------------------------------------
-
-    def _propose(self, desk: Desk, idea: Idea) -> Hold | None:
-        name = desk.instrument.name
-        order = self.execution.order(
-            name, idea.side, idea.qty_lots, idea.limit_ticks, reduces=idea.action is Action.EXIT
-        )
-        verdict = self.execution.gate(order)
-        if not verdict.allowed:
-            return Hold(verdict.code, verdict.why, True, idea.edge_bps, idea.cost_bps)
-        proposal = self._proposal(desk, idea, verdict.checks)
-        seq = self.context.write(ev.Decided(proposal=proposal, mode=self.mode))
-        self.execution.remember(proposal.decision_id, proposal.rationale)
-        self.pending[name] = Pending(proposal, seq)
-        if self.mode is Mode.AUTO:
-            self._answer(self.pending[name], Verdict.APPROVED, "mode:auto")
-        return None
-
-    def _proposal(self, desk: Desk, idea: Idea, checks: tuple[LimitCheck, ...]) -> Proposal:
-        bid, ask, forecast = desk.feed.book.best_bid, desk.feed.book.best_ask, desk.forecast
-        assert bid is not None
-        assert ask is not None
-        assert forecast is not None
-        now_ns = self.context.now_ns
-        return Proposal(
-            decision_id=self.context.new_id("d"),
-            instrument=desk.instrument.name,
-            action=idea.action,
-            side=idea.side,
-            qty_lots=idea.qty_lots,
-            limit_ticks=idea.limit_ticks,
-            mid2_ticks=bid[0] + ask[0],
-            forecast=forecast,
-            agent=desk.agent,
-            edge_bps=idea.edge_bps,
-            cost_bps=idea.cost_bps,
-            checks=checks,
-            made_ns=now_ns,
-            expires_ns=now_ns + int(self.settings.strategy.proposal_life_s * NS_PER_S),
-            rationale=idea.rationale,
-        )
-
-    def drift_ticks(self, proposal: Proposal) -> float:
-        """Return the mid now minus the mid at the decision; positive is against the proposal."""
-        mark2 = self.account.mark2(proposal.instrument)
-        if mark2 is None:
-            return 0.0
-        return proposal.side.sign * (mark2 - proposal.mid2_ticks) / 2
-
-    def _answer(self, pending: Pending, verdict: Verdict, actor: str, note: str = "") -> str:
-        """End a proposal; an approved one goes to the gate. Return what happened in words."""
-        proposal = pending.proposal
-        del self.pending[proposal.instrument]
-        answered = ev.Answered(
-            decision_id=proposal.decision_id,
-            verdict=verdict,
-            actor=actor,
-            waited_ns=self.context.now_ns - proposal.made_ns,
-            drift_ticks=self.drift_ticks(proposal),
-            note=note,
-        )
-        if verdict is not Verdict.APPROVED:
-            until_ns = self.context.now_ns + self._cooldown_ns
-            self._no_proposal_until[proposal.instrument] = until_ns
-            self.context.journal(answered, pending.seq)
-            return f"{proposal.decision_id} {verdict.value}" + (f": {note}" if note else "")
-        seq = self.context.write(answered, pending.seq)
-        order = self.execution.order(
-            proposal.instrument, proposal.side, proposal.qty_lots, proposal.limit_ticks,
-            reduces=proposal.action is Action.EXIT,
-        )  # fmt: skip
-        return self.execution.send(order, proposal.decision_id, seq)
-
-    def _withdraw(self, name: str, why: str) -> None:
-        pending = self.pending.get(name)
-        if pending is not None:
-            self._answer(pending, Verdict.WITHDRAWN, "system", why)
-
     # --- the trader's words ---------------------------------------------------------------------
-
-    def answer(self, decision_id: str, verdict: Verdict, actor: str, note: str = "") -> str:
-        """Answer a waiting proposal.
-
-        Errors: ``ValueError`` if it does not wait any more; ``LedgerDown``.
-        """
-        for pending in self.pending.values():
-            if pending.proposal.decision_id == decision_id:
-                return self._answer(pending, verdict, actor, note)
-        raise ValueError(f"{decision_id} does not wait for an answer (any more)")
 
     def cancel_order(self, client_order_id: str, actor: str) -> str:
         """Cancel one open order. Errors: ``ValueError`` if it is not open."""
@@ -402,7 +260,7 @@ class Engine:
         """
         if name not in self.by_name:
             raise ValueError(f"{name} is not traded in this run")
-        self._withdraw(name, why)
+        self.proposals.withdraw(name, why)
         self.context.journal(ev.KillTripped(scope=name, actor=actor, reason=why))
         canceled = self.execution.cancel_orders(actor, why, name)
         closing = self.execution.close(name, actor, why)
@@ -420,7 +278,7 @@ class Engine:
         canceled = self.execution.cancel_orders(actor, why)
         self.context.journal(ev.KillTripped(scope="all", actor=actor, reason=why))
         for name in self.by_name:
-            self._withdraw(name, why)
+            self.proposals.withdraw(name, why)
         flattens = self.settings.risk.kill_flattens
         self.execution.keeps_flat = (actor, why) if flattens else None
         closing = self.flatten(actor, why) if flattens else 0
@@ -462,8 +320,8 @@ class Engine:
 
     def set_mode(self, mode: Mode, actor: str) -> str:
         """Change the mode; open proposals are withdrawn."""
-        for name in list(self.pending):
-            self._withdraw(name, f"mode changed to {mode.value}")
+        for name in list(self.proposals.pending):
+            self.proposals.withdraw(name, f"mode changed to {mode.value}")
         self.mode = mode
         self.context.journal(ev.ModeChanged(mode=mode, actor=actor))
         return f"mode is {mode.value}"

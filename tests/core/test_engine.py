@@ -63,7 +63,7 @@ class Bench:
     def propose(self, **forecast: object) -> str:
         self.see(**forecast)
         self.pass_ms(250)
-        (pending,) = self.engine.pending.values()
+        (pending,) = self.engine.proposals.pending.values()
         return pending.proposal.decision_id
 
     def fill_all(self, ticks: int = 6_000_001) -> None:
@@ -76,7 +76,7 @@ class Bench:
         return self.engine.execution.orders.states[key].status
 
     def open_position(self) -> None:
-        self.engine.answer(self.propose(), Verdict.APPROVED, "human:trader")
+        self.engine.proposals.answer(self.propose(), Verdict.APPROVED, "human:trader")
         self.take()
         self.fill_all()
 
@@ -94,7 +94,7 @@ def test_a_good_forecast_becomes_one_proposal_with_its_rationale_in_the_ledger()
 
 def test_a_confirmed_proposal_leaves_as_one_order_after_its_intent_is_durable() -> None:
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     assert bench.sink.flushes == 0
     bench.take()
     assert len(bench.broker.submitted) == 1
@@ -114,26 +114,26 @@ def test_a_proposal_not_answered_in_time_is_rejected_at_its_deadline() -> None:
 
 def test_a_rejected_proposal_sends_nothing_and_the_strategy_pauses() -> None:
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.REJECTED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.REJECTED, "human:trader")
     bench.pass_ms(250)
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
     assert bench.engine.holds["BTCUSDT"].code == "pause"
     bench.pass_ms(5_000)
-    assert bench.engine.pending
+    assert bench.engine.proposals.pending
 
 
 def test_an_answer_to_a_proposal_that_is_gone_is_refused() -> None:
     bench = Bench()
     with pytest.raises(ValueError, match="does not wait"):
-        bench.engine.answer("cafe0123-d99", Verdict.APPROVED, "human:trader")
+        bench.engine.proposals.answer("cafe0123-d99", Verdict.APPROVED, "human:trader")
 
 
 def test_drift_against_the_proposal_is_positive() -> None:
     bench = Bench()
     bench.propose()
     bench.book([(6_000_009, 10)], [(6_000_011, 10)])
-    (pending,) = bench.engine.pending.values()
-    assert bench.engine.drift_ticks(pending.proposal) == 10.0
+    (pending,) = bench.engine.proposals.pending.values()
+    assert bench.engine.proposals.drift_ticks(pending.proposal) == 10.0
 
 
 def test_auto_mode_trades_without_asking_and_says_who_approved() -> None:
@@ -149,7 +149,7 @@ def test_observe_mode_proposes_nothing() -> None:
     bench = Bench(Mode.OBSERVE)
     bench.see()
     bench.pass_ms(1_000)
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
     assert bench.engine.holds["BTCUSDT"].code == "observe"
 
 
@@ -158,11 +158,11 @@ def test_nothing_is_proposed_while_something_holds_back() -> None:
     bench.engine.context.hold_back = "living through the past"
     bench.see()
     bench.pass_ms(1_000)
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
     assert bench.engine.holds["BTCUSDT"].text == "living through the past"
     bench.engine.context.hold_back = ""
     bench.pass_ms(250)
-    assert bench.engine.pending
+    assert bench.engine.proposals.pending
 
 
 def test_a_fill_is_written_with_its_rationale_and_moves_the_position() -> None:
@@ -179,7 +179,7 @@ def test_a_position_is_proposed_for_exit_when_its_time_is_up() -> None:
     bench = Bench()
     bench.open_position()
     bench.pass_ms(30_500)
-    (pending,) = bench.engine.pending.values()
+    (pending,) = bench.engine.proposals.pending.values()
     assert (pending.proposal.side, pending.proposal.qty_lots) == (Side.SELL, 1666)
 
 
@@ -187,12 +187,12 @@ def test_an_exit_that_was_turned_down_is_not_asked_again_at_once() -> None:
     bench = Bench()
     bench.open_position()
     bench.pass_ms(30_500)
-    (pending,) = bench.engine.pending.values()
-    bench.engine.answer(pending.proposal.decision_id, Verdict.REJECTED, "human:trader")
+    (pending,) = bench.engine.proposals.pending.values()
+    bench.engine.proposals.answer(pending.proposal.decision_id, Verdict.REJECTED, "human:trader")
     bench.pass_ms(4_500)
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
     bench.pass_ms(1_000)
-    assert bench.engine.pending
+    assert bench.engine.proposals.pending
 
 
 def test_feed_doubt_withdraws_the_proposal_and_stops_new_ones() -> None:
@@ -203,7 +203,7 @@ def test_feed_doubt_withdraws_the_proposal_and_stops_new_ones() -> None:
     assert answer.verdict is Verdict.WITHDRAWN
     assert "gap" in answer.note
     bench.pass_ms(20_000)
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
 
 
 def test_a_wanted_trade_that_a_rule_refused_is_recorded_once_a_minute() -> None:
@@ -219,7 +219,7 @@ def test_a_limit_refuses_before_a_proposal_is_shown() -> None:
     bench = Bench(order_notional=Decimal(2_001))
     bench.see()
     bench.pass_ms(250)
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
     assert bench.engine.holds["BTCUSDT"].code == "max_order_notional"
 
 
@@ -230,7 +230,7 @@ def test_kill_closes_the_gate_latches_cancels_and_closes_positions() -> None:
     bench.engine.kill_all("human:trader", "F12")
     bench.take()
     assert bench.latch.reason == "F12 by human:trader"
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
     bench.pass_ms(500)
     closing = bench.broker.submitted[-1]
     assert (closing.side, closing.qty_lots, closing.reduces) == (Side.SELL, 1666, True)
@@ -243,7 +243,7 @@ def test_kill_closes_the_gate_latches_cancels_and_closes_positions() -> None:
 
 def test_no_entry_leaves_after_the_kill_even_if_it_was_queued_before() -> None:
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     bench.engine.kill_all("human:trader", "F12")
     bench.take()
     assert bench.broker.submitted == []
@@ -280,7 +280,7 @@ def test_a_broken_ledger_halts_latches_and_cancels_but_the_engine_goes_on() -> N
 
 def test_a_fill_counts_even_when_the_ledger_cannot_take_it() -> None:
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     bench.take()
     bench.sink.is_broken = True
     bench.fill_all()

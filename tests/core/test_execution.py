@@ -21,14 +21,14 @@ BTCUSDT = "BTCUSDT"
 def queued() -> tuple[Bench, Order]:
     """Return a bench with an approved entry that has not left: its intent is being written."""
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     (state,) = bench.engine.execution.orders.open_states()
     return bench, state.order
 
 
 def sent(mode: Mode = Mode.CONFIRM) -> tuple[Bench, Order]:
     bench = Bench(mode)
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     bench.take()
     return bench, bench.broker.submitted[-1]
 
@@ -67,7 +67,7 @@ def test_the_last_look_does_not_count_the_order_itself_against_its_limits() -> N
         execution.limits, max_position_notional=Decimal(1_500), max_open_orders=1,
         max_orders_per_minute=1,
     )  # fmt: skip
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     bench.take()
     assert len(bench.broker.submitted) == 1
 
@@ -322,9 +322,9 @@ def test_a_position_that_a_faster_clock_opened_in_the_future_is_as_old_as_the_ru
     book = bench.engine.account.books[BTCUSDT]
     book.opened_ns = START_NS + 3_600 * 10**9
     bench.pass_ms(9_000)
-    assert not bench.engine.pending
+    assert not bench.engine.proposals.pending
     bench.pass_ms(2_000)
-    (pending,) = bench.engine.pending.values()
+    (pending,) = bench.engine.proposals.pending.values()
     assert pending.proposal.side is Side.SELL
 
 

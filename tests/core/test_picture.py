@@ -85,7 +85,7 @@ def test_a_position_from_a_faster_clock_is_not_held_for_less_than_nothing() -> N
 
 def test_orders_fills_and_own_lots_in_the_book_are_text() -> None:
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     bench.take()
     sent = bench.broker.submitted[0]
     bench.broker.fill(sent, 666, 6_000_001, bench.now_ns)
@@ -100,7 +100,7 @@ def test_orders_fills_and_own_lots_in_the_book_are_text() -> None:
 
 def test_a_closed_order_is_shown_no_more_and_an_unknown_one_is() -> None:
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     bench.take()
     bench.pass_ms(5_000)
     assert [order.status for order in picture(bench).orders] == ["UNKNOWN"]

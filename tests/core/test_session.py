@@ -44,7 +44,7 @@ async def test_a_live_order_waits_for_the_ledger_and_leaves_when_it_is_durable()
     bench, sink = live_bench()
     async with asyncio.TaskGroup() as group:
         settling = group.create_task(bench.session.settle_forever())
-        bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+        bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
         bench.session.hand_over()
         await until_idle()
         assert bench.broker.submitted == []
@@ -58,7 +58,7 @@ async def test_a_kill_while_the_ledger_writes_keeps_the_entry_in() -> None:
     bench, sink = live_bench()
     async with asyncio.TaskGroup() as group:
         settling = group.create_task(bench.session.settle_forever())
-        bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+        bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
         bench.session.hand_over()
         await until_idle()
         bench.engine.kill_all("human:trader", "F12")
@@ -73,7 +73,7 @@ async def test_no_ledger_no_order_and_the_trader_is_told() -> None:
     bench, sink = live_bench()
     async with asyncio.TaskGroup() as group:
         settling = group.create_task(bench.session.settle_forever())
-        bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+        bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
         bench.session.hand_over()
         await until_idle()
         sink.waiting[0].set_exception(InvariantError("disk is full"))
@@ -87,7 +87,7 @@ async def test_no_ledger_no_order_and_the_trader_is_told() -> None:
 
 async def test_a_cancel_does_not_wait_for_the_ledger() -> None:
     bench = Bench()
-    bench.engine.answer(bench.propose(), Verdict.APPROVED, "human:trader")
+    bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
     bench.take()
     sink = SlowSink()
     bench.session.sink, bench.session.wake = sink, asyncio.Event()
@@ -100,7 +100,7 @@ def test_what_was_due_before_a_frame_has_run_when_the_frame_is_taken() -> None:
     bench = Bench()
     bench.see()
     bench.session.receive(b"", bench.now_ns + 300_000_000)
-    (pending,) = bench.engine.pending.values()
+    (pending,) = bench.engine.proposals.pending.values()
     assert pending.proposal.made_ns % 250_000_000 == 0
 
 

@@ -105,7 +105,7 @@ class EngineMachine(Stage, RuleBasedStateMachine):
         self.feed_recovers(index)
         self.pass_ms(6_000)
         self.desk_believes(index, p_up, 250)
-        for pending in list(self.engine.pending.values()):
+        for pending in list(self.engine.proposals.pending.values()):
             self.command(Confirm(pending.proposal.decision_id))
         if settles:
             self.settle_venue(twice=True)
@@ -116,10 +116,10 @@ class EngineMachine(Stage, RuleBasedStateMachine):
 
     # --- rules: the trader ----------------------------------------------------------------------
 
-    @precondition(lambda self: self.engine.pending)
+    @precondition(lambda self: self.engine.proposals.pending)
     @rule(place=PLACE, approve=st.sampled_from([True, True, False]), pause_ms=st.integers(0, 50))
     def answer(self, place: int, approve: bool, pause_ms: int) -> None:
-        waiting = list(self.engine.pending.values())
+        waiting = list(self.engine.proposals.pending.values())
         key = waiting[place % len(waiting)].proposal.decision_id
         self.pass_ms(pause_ms)
         self.command(Confirm(key) if approve else Reject(key))
@@ -354,7 +354,7 @@ class EngineMachine(Stage, RuleBasedStateMachine):
         assert len(set(decided)) == len(decided)
         assert len(set(answered)) == len(answered)
         assert set(answered) <= set(decided)
-        waiting = {p.proposal.decision_id for p in self.engine.pending.values()}
+        waiting = {p.proposal.decision_id for p in self.engine.proposals.pending.values()}
         assert not waiting & set(answered)
         assert waiting <= set(decided)
         if not self.ledger.is_broken:
@@ -373,7 +373,7 @@ class EngineMachine(Stage, RuleBasedStateMachine):
         if self.killed:
             assert self.engine.context.halted
             assert self.latch.reason
-            assert not self.engine.pending, "a proposal outlived the kill"
+            assert not self.engine.proposals.pending, "a proposal outlived the kill"
 
     @invariant()
     def silence_of_the_venue_is_told_in_time(self) -> None:

@@ -60,7 +60,7 @@ class Stream(Stage):
             p_up = 0.62 if self.generator.random() < 0.5 else 0.38
             self.engine.desks[index].forecasts = (msgspec.structs.replace(FORECAST, p_up=p_up),)
             self.pass_ms(int(self.generator.integers(10, 120)))
-            for pending in list(self.engine.pending.values()):
+            for pending in list(self.engine.proposals.pending.values()):
                 self.command(Confirm(pending.proposal.decision_id))
         elif dice < 0.5:
             move = int(self.generator.integers(-500, 500))
