@@ -103,11 +103,7 @@ def list_models(models_dir: Path | None = None) -> list[Entry]:
     return entries
 
 
-def open_policy(
-    agent_id: str,
-    models_dir: Path | None = None,
-    n_instruments: int = 1,  # noqa: ARG001 (a policy with a memory needs one for each)
-) -> FrozenPolicy:
+def open_policy(agent_id: str, models_dir: Path | None = None) -> FrozenPolicy:
     """Return the policy called ``agent_id``; a shipped id cannot be taken over by a user's file.
 
     Errors: ``PolicyRefused`` naming the ids there are, or why this one cannot be used.

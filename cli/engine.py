@@ -118,13 +118,11 @@ class EngineProcess:
             await asyncio.sleep(LOOK_S)
 
     async def _tick(self) -> None:
-        is_told = False
+        told = ""
         while True:
-            tape = self.rig.tape
-            if tape is not None and tape.failure and not is_told:
-                is_told = True
-                why = f"the tape has ended: {tape.failure}"
-                self.rig.session.engine.context.notify("warning", why)
+            if (trouble := self.rig.trouble()) != told:
+                told = trouble
+                self.rig.session.engine.context.notify("warning", trouble)
             self.rig.session.catch_up()
             self.rig.session.hand_over()
             await asyncio.sleep(TICK_S)

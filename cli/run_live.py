@@ -83,14 +83,11 @@ def start_live(
     )
     tape = make_tape(state, instruments, now_ns)
     rig = wire(plan, protocol, broker, writer, history, now_ns, now_ns, tape)
+    rig.recorder = recorder
     process = EngineProcess(rig, state, clock, settings.metrics.port)
     feed = _feed(rig.session, settings, clock, recorder)
-    try:
-        body = process.run(feed, duration_s=duration_s, ends_with_feed=False, is_live=True)
-        run_process(process, body, clock)
-    finally:
-        if recorder is not None:
-            recorder.finish()
+    body = process.run(feed, duration_s=duration_s, ends_with_feed=False, is_live=True)
+    run_process(process, body, clock)
 
 
 async def _feed(

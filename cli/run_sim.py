@@ -55,14 +55,11 @@ def start_sim(settings: Settings, state: StateDir, clock: Clock, duration_s: flo
     )
     tape = make_tape(state, [instrument], now_ns)
     rig = wire(plan, protocol, broker, writer, history, start_ns, now_ns, tape)
+    rig.recorder = recorder
     process = EngineProcess(rig, state, clock, settings.metrics.port)
     feed = _feed(rig, venue, clock, settings, start_ns, recorder)
-    try:
-        body = process.run(feed, duration_s=duration_s, ends_with_feed=False, is_live=True)
-        run_process(process, body, clock)
-    finally:
-        if recorder is not None:
-            recorder.finish()
+    body = process.run(feed, duration_s=duration_s, ends_with_feed=False, is_live=True)
+    run_process(process, body, clock)
 
 
 def _start_ticks(instrument: Instrument, settings: Settings, history: History) -> int:

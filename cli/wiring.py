@@ -57,6 +57,17 @@ class Rig(msgspec.Struct):
     facts: RunFacts
     run_id: str
     tape: TapeWriter | None = None
+    recorder: CaptureWriter | None = None
+
+    def trouble(self) -> str:
+        """Return why tape or recording has ended before the run, or nothing."""
+        tape = self.tape.failure if self.tape is not None else ""
+        recording = self.recorder.stopped if self.recorder is not None else ""
+        return "; ".join(
+            f"{what} has ended: {why}"
+            for what, why in (("the tape", tape), ("the recording", recording))
+            if why
+        )
 
     def close(self, reason: str, wall_ns: int) -> None:
         """Write the end of the run, make all durable, close the files."""
@@ -78,6 +89,8 @@ class Rig(msgspec.Struct):
             self.writer.close()
             if self.tape is not None:
                 self.tape.close()
+            if self.recorder is not None:
+                self.recorder.finish()
 
 
 def version() -> str:

@@ -1,6 +1,6 @@
 """The Clock port: the only place that reads wall time.
 
-Live use takes ``SystemClock``; replay and tests take ``ManualClock``, which the tape moves.
+The program takes ``SystemClock``; engine time comes with the events. Tests take ``ManualClock``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ScaledClock:
 
 
 class ManualClock:
-    """Clock that stands still until it is moved; the tape's clock in replay."""
+    """Clock that stands still until a test moves it."""
 
     def __init__(self, start_ns: int = 0) -> None:
         self._now_ns = start_ns

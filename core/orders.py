@@ -80,7 +80,6 @@ class Orders:
         self._cancels: deque[Cancel] = deque()
         self._sent_ns: deque[int] = deque()
         self._seen_fills: set[str] = set()
-        self.queue_depth_max = 0
         self.counts: dict[str, int] = {}
 
     def put(self, order: Order, intent_seq: int) -> None:
@@ -94,7 +93,6 @@ class Orders:
         self.states[order.client_order_id] = state
         self._submits.append(Submit(order, intent_seq))
         self._sent_ns.append(order.decided_ns)
-        self.queue_depth_max = max(self.queue_depth_max, self.queue_depth)
         self._forget_old()
 
     def put_cancel(self, client_order_id: str) -> OrderState | None:

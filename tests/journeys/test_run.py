@@ -196,3 +196,15 @@ def test_a_corrupted_ledger_byte_stops_a_start_with_the_bad_seq(
     assert done.returncode == 1
     assert "seq 1" in done.stderr
     assert tapewright("ledger", "verify", "--state", state).returncode == 1
+
+
+def test_a_recording_that_reached_its_bound_is_told_once_on_the_screen(
+    state: Path, tmp_path: Path, engines: list[Run]
+) -> None:
+    config = quick(tmp_path, "[feed]\nrecord_max_mib = 1\n")
+    config.write_text(config.read_text(encoding="utf-8").replace("speed = 20", "speed = 600"))
+    run = Run(state, "--record", "--mode", "observe", "--config", config)
+    engines.append(run)
+    seen = run.wait(lambda p: any("recording has ended" in note.text for note in p.notices))
+    again = run.wait(lambda p: p.number > seen.number + 3)
+    assert sum("recording has ended" in note.text for note in again.notices) == 1
