@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.feeds.connection import BELIEVED
+from core.config import Settings
+from core.desk import Desk
 from core.feeds.registry import protocol_for
-from core.model.market import BookMoved, FeedState
+from core.feeds.states import BELIEVED
+from core.model.market import BookMoved, FeedCause, FeedState
 from tests.core.feeds import wire
 from tests.core.feeds.wire import MS, T0, S, instrument
 
@@ -103,3 +105,112 @@ def test_same_frames_give_the_same_events(venue):
     first, second = opened(venue), opened(venue)
     for n, frame in enumerate(FRAMES[venue]):
         assert first.receive(frame, T0 + n) == second.receive(frame, T0 + n)
+
+
+# --- doubt, as every venue knows it
+
+
+def live_coinbase(*levels):
+    protocol = wire.coinbase(crossed_after_ms=1_000)
+    protocol.receive(wire.l2(0, "snapshot", list(levels or LEVELS), "BTC-USD"), T0)
+    return protocol
+
+
+def crossing(number, lots="1"):
+    return wire.l2(number, "update", [("bid", "101", lots)], "BTC-USD")
+
+
+def told_at(protocol, ms, number=None, name="subscriptions"):
+    return protocol.receive(wire.channel(number, name, []), T0 + ms * MS)
+
+
+def test_book_that_stays_crossed_is_suspect_then_asked_for_anew():
+    protocol = live_coinbase()
+    protocol.receive(crossing(1), T0)
+    feed = protocol.instruments[0]
+    seen = []
+    for n, ms in enumerate((1_000, 1_001, 2_000, 2_001)):
+        told_at(protocol, ms, 2 + n)
+        seen.append(feed.state)
+    assert seen == [
+        FeedState.LIVE, FeedState.SUSPECT, FeedState.SUSPECT, FeedState.RESYNCING
+    ]  # fmt: skip
+    assert feed.reason == "bid 101 at or above ask 101 for 2.0 s"
+    assert feed.transitions[FeedCause.CROSSED] == 2
+    assert len(wire.sent(protocol.on_time(T0 + 60 * S))) == 2
+
+
+def test_crossed_book_is_not_doubted_while_nothing_comes():
+    # Silence is another fault, with a remedy of its own.
+    protocol = live_coinbase()
+    protocol.receive(crossing(1), T0)
+    protocol.on_time(T0 + 4 * S)
+    assert protocol.instruments[0].state is FeedState.LIVE
+
+
+def test_book_that_uncrosses_is_live_again_and_the_next_crossing_starts_at_zero():
+    protocol = live_coinbase()
+    feed = protocol.instruments[0]
+    protocol.receive(crossing(1), T0)
+    told_at(protocol, 1_500, 2)
+    assert feed.state is FeedState.SUSPECT
+    protocol.receive(crossing(3, "0"), T0 + 1_600 * MS)
+    assert feed.state is FeedState.LIVE
+    protocol.receive(crossing(4), T0 + 1_700 * MS)
+    told_at(protocol, 2_600, 5)
+    assert feed.state is FeedState.LIVE
+
+
+def test_book_that_comes_crossed_in_its_snapshot_is_suspect_and_not_asked_for_again():
+    protocol = live_coinbase(("bid", "101", "1"), ("offer", "101", "1"))
+    for n in range(1, 60):
+        told_at(protocol, n * 1_000, n)
+        assert wire.sent(protocol.on_time(T0 + n * S)) == []
+    feed = protocol.instruments[0]
+    assert feed.state is FeedState.SUSPECT
+    protocol.receive(crossing(60, "0"), T0 + 60 * S)
+    assert feed.state is FeedState.LIVE
+
+
+def test_doubt_that_nothing_settles_is_settled_by_a_snapshot():
+    protocol = live_coinbase()
+    feed = protocol.instruments[0]
+    protocol._doubt([], 0, FeedCause.CHECK_FAILED, "doubt", T0)
+    for n in range(1, 16):
+        told_at(protocol, n * 1_000, n)
+        protocol.on_time(T0 + n * S)
+        assert feed.state is FeedState.SUSPECT
+    told_at(protocol, 16_000, 16)
+    protocol.on_time(T0 + 16 * S)
+    assert feed.state is FeedState.RESYNCING
+    assert feed.reason == "doubt, for too long"
+    assert len(wire.sent(protocol.on_time(T0 + 17 * S))) == 2
+
+
+def test_relief_from_another_doubt_changes_nothing():
+    protocol = live_coinbase()
+    protocol._doubt([], 0, FeedCause.CROSSED, "doubt", T0)
+    protocol._relieve([], 0, FeedCause.CHECK_FAILED, FeedCause.CHECK_PASSED, T0)
+    assert protocol.instruments[0].state is FeedState.SUSPECT
+
+
+def test_suspect_book_keeps_its_levels_and_lets_nothing_new_be_risked():
+    protocol = live_coinbase()
+    protocol._doubt([], 0, FeedCause.CROSSED, "doubt", T0)
+    desk = Desk(0, protocol.instruments[0], Settings(), None)
+    assert protocol.instruments[0].book.size() == (1, 1)
+    assert not desk.is_live
+
+
+@pytest.mark.parametrize(("counters", "lost"), [((1, 2, 3), 0), ((1, 5), 3), ((5, 1, 2), 0)])
+def test_heartbeats_that_the_connection_lost_are_counted(counters, lost):
+    protocol = wire.coinbase()
+    for n, counter in enumerate(counters):
+        events = [{"current_time": "2026-08-09", "heartbeat_counter": counter}]
+        protocol.receive(wire.channel(n, "heartbeats", events), T0)
+    assert protocol.counters.heartbeats_lost == lost
+    protocol.on_open(T0)
+    events = [{"heartbeat_counter": "90"}]
+    protocol.receive(wire.channel(0, "heartbeats", events), T0)
+    assert protocol.counters.heartbeats_lost == lost
+    assert protocol.counters.refused == 0
