@@ -1,6 +1,6 @@
 """``doctor``: is this machine fit to trade on? Each line is ok, warn or FAIL with its remedy.
 
-It changes nothing on disk and opens no connection.
+It changes nothing on disk. Its one connection asks the venue whether keys that are stored are good.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 
-import msgspec
-
+from cli.check import Check, Level
+from cli.doctor_keys import check_keys
 from cli.exit import DONE, FAILED, plain
 from core.config import load_settings
 from core.errors import ConfigError
@@ -33,23 +32,6 @@ _TIME_ERROR = 5
 """What adjtimex(2) returns while the kernel's clock is not synchronised."""
 
 
-class Level(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-class Check(msgspec.Struct, frozen=True):
-    level: Level
-    name: str
-    text: str
-    remedy: str = ""
-
-    def line(self) -> str:
-        remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{self.level:<5} {self.name:<12} {self.text}{remedy}"
-
-
 def doctor_command(state_dir: Path | None, config: Path | None) -> int:
     """Print all checks to stdout; return 1 when one of them is FAIL."""
     state = StateDir(resolve_state_dir(state_dir))
@@ -63,6 +45,7 @@ def all_checks(state: StateDir, config: Path | None) -> Iterator[Check]:
     """Yield the checks in the order in which a problem is best looked at."""
     yield check_python(sys.version_info[:3])
     yield check_config(config)
+    yield from check_keys(config)
     yield from check_state_dir(state)
     yield check_disk(shutil.disk_usage(_nearest(state.path)).free)
     yield check_filesystem(filesystem_of(state.path, Path("/proc/self/mounts")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +17,7 @@ COINBASE_REST = "https://api.coinbase.com"
 _TIMEOUT_S = 10.0
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_NO_SUCH = frozenset({400, 404})
+NO_SUCH = frozenset({400, 404})
 _T = TypeVar("_T")
 
 
@@ -40,6 +40,19 @@ class _BinanceList(msgspec.Struct):
     symbols: list[_BinanceSymbol]
 
 
+class _CoinbaseExchangeProduct(msgspec.Struct):
+    """One product of Coinbase Exchange, whose list has other names than Advanced Trade's."""
+
+    id: str
+    base_increment: str
+    quote_increment: str
+    base_currency: str
+    quote_currency: str
+    min_market_funds: str = "0"
+    status: str = "online"
+    trading_disabled: bool = False
+
+
 class _CoinbaseProduct(msgspec.Struct):
     product_id: str
     base_increment: str
@@ -57,16 +70,18 @@ async def binance_products(symbols: Sequence[str], rest: str) -> list[Instrument
     Source: GET /api/v3/exchangeInfo, filters PRICE_FILTER, LOT_SIZE, NOTIONAL.
     Errors: ``UserError`` for an unknown or halted symbol; ``TryAgain`` for the network.
     """
-    async with _client(rest) as client:
+    async with client_of(rest) as client:
         listed = [await _ask_binance(client, name) for name in symbols]
     return [_binance_instrument(one) for one in listed]
 
 
 async def _ask_binance(client: httpx.AsyncClient, name: str) -> _BinanceSymbol:
     body = await _get(client, f"/api/v3/exchangeInfo?symbol={quote(name)}", "binance", name)
-    found = [one for one in _decode(body, _BinanceList, "binance").symbols if one.symbol == name]
+    found = [
+        one for one in decode_answer(body, _BinanceList, "binance").symbols if one.symbol == name
+    ]
     if not found:
-        raise _unknown("binance", name)
+        raise unknown_symbol("binance", name)
     return found[0]
 
 
@@ -96,13 +111,13 @@ async def coinbase_products(symbols: Sequence[str], rest: str) -> list[Instrumen
     Errors: ``UserError`` for an unknown or disabled product; ``TryAgain`` for the network.
     """
     instruments = []
-    async with _client(rest) as client:
+    async with client_of(rest) as client:
         for name in symbols:
             path = f"/api/v3/brokerage/market/products/{quote(name, safe='')}"
             body = await _get(client, path, "coinbase", name)
-            product = _decode(body, _CoinbaseProduct, "coinbase")
+            product = decode_answer(body, _CoinbaseProduct, "coinbase")
             if product.product_id != name:
-                raise _unknown("coinbase", name)
+                raise unknown_symbol("coinbase", name)
             instruments.append(_coinbase_instrument(product))
     return instruments
 
@@ -125,39 +140,93 @@ def _coinbase_instrument(product: _CoinbaseProduct) -> Instrument:
         raise UserError(f"coinbase {name}: its increments could not be read ({error})") from error
 
 
+async def coinbase_exchange_products(symbols: Sequence[str], rest: str) -> list[Instrument]:
+    """Return Coinbase Exchange instruments in the order asked.
+
+    Source: GET /products/{product_id}, public.
+    Errors: ``UserError`` for an unknown or disabled product; ``TryAgain`` for the network.
+    """
+    instruments = []
+    async with client_of(rest) as client:
+        for name in symbols:
+            path = f"/products/{quote(name, safe='')}"
+            body = await _get(client, path, "coinbase-exchange", name)
+            product = decode_answer(body, _CoinbaseExchangeProduct, "coinbase-exchange")
+            if product.id != name:
+                raise unknown_symbol("coinbase-exchange", name)
+            instruments.append(_coinbase_exchange_instrument(product))
+    return instruments
+
+
+def _coinbase_exchange_instrument(product: _CoinbaseExchangeProduct) -> Instrument:
+    if product.trading_disabled or product.status != "online":
+        raise UserError(f"coinbase-exchange {product.id}: the venue does not trade it now")
+    try:
+        return Instrument(
+            venue="coinbase-exchange",
+            name=product.id,
+            base=product.base_currency,
+            quote=product.quote_currency,
+            tick_size=parse_decimal(product.quote_increment),
+            lot_size=parse_decimal(product.base_increment),
+            min_notional=parse_decimal(product.min_market_funds),
+        )
+    except ValueRefused as error:
+        what = f"coinbase-exchange {product.id}"
+        raise UserError(f"{what}: its increments could not be read ({error})") from error
+
+
 def is_loopback(address: str) -> bool:
     """Return whether the address is this machine, which no proxy can reach."""
     return urlsplit(address).hostname in _LOOPBACK
 
 
-def _client(rest: str) -> httpx.AsyncClient:
+def client_of(rest: str) -> httpx.AsyncClient:
+    """Return a client of a venue's REST; the caller closes it."""
     return httpx.AsyncClient(
         base_url=rest, timeout=_TIMEOUT_S, trust_env=not is_loopback(rest), follow_redirects=False
     )
 
 
-async def _get(client: httpx.AsyncClient, path: str, venue: str, name: str) -> bytes:
+async def ask(
+    client: httpx.AsyncClient, path: str, venue: str, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
+    """Return the venue's answer, whatever its status.
+
+    Errors: ``TryAgain`` for the network; ``UserError`` where the venue does not serve the region.
+    """
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            reply = await client.get(path)
+            reply = await client.get(path, headers=dict(headers or {}))
     except (httpx.HTTPError, TimeoutError) as error:
         said = f"{type(error).__name__}: {error}".rstrip(": ")
         raise TryAgain(f"{venue}: its product list could not be asked ({said})") from error
-    if reply.status_code in _NO_SUCH:
-        raise _unknown(venue, name)
     if reply.status_code == httpx.codes.UNAVAILABLE_FOR_LEGAL_REASONS:
         raise UserError(f"{venue}: the venue does not serve this region (HTTP 451)")
+    return reply
+
+
+async def _get(client: httpx.AsyncClient, path: str, venue: str, name: str) -> bytes:
+    reply = await ask(client, path, venue)
+    if reply.status_code in NO_SUCH:
+        raise unknown_symbol(venue, name)
+    return body_of(reply, venue)
+
+
+def body_of(reply: httpx.Response, venue: str) -> bytes:
+    """Return the body of a good answer. Errors: ``TryAgain`` for any other."""
     if reply.status_code != httpx.codes.OK or len(reply.content) > _MAX_BODY_BYTES:
         raise TryAgain(f"{venue}: its product list answered HTTP {reply.status_code}")
     return reply.content
 
 
-def _decode(body: bytes, kind: type[_T], venue: str) -> _T:
+def decode_answer(body: bytes, kind: type[_T], venue: str) -> _T:
+    """Return the typed body of an answer. Errors: ``TryAgain`` for what is no such."""
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TryAgain(f"{venue}: its product list could not be read ({error})") from error
 
 
-def _unknown(venue: str, name: str) -> UserError:
+def unknown_symbol(venue: str, name: str) -> UserError:
     return UserError(f"{venue}: it lists no symbol {name[:40]!r}")

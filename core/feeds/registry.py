@@ -8,10 +8,9 @@ from core.config import Settings
 from core.errors import UnknownVenue, UserError
 from core.feeds.capture import VENUES
 from core.feeds.protocol import FeedProtocol
+from core.feeds.symbols import ALPACA_TEST_SYMBOL
 from core.model.instrument import Instrument
-
-LIVE_VENUES = frozenset({"sim", "coinbase", "binance"})
-"""Venues whose live connection is built; the others replay captures."""
+from core.secrets import VenueKeys
 
 _DEFAULT_SYMBOLS = {
     "coinbase": ("BTC-USD",),
@@ -22,7 +21,7 @@ _DEFAULT_SYMBOLS = {
 
 
 def protocol_for(venue: str, instruments: Sequence[Instrument], settings: Settings) -> FeedProtocol:
-    """Return a fresh protocol for the venue; it reads captures and, where built, a socket.
+    """Return a fresh protocol for the venue; it reads captures and sockets alike.
 
     Errors: ``UnknownVenue``.
     """
@@ -56,43 +55,48 @@ def default_symbols(venue: str, settings: Settings | None = None) -> tuple[str, 
         return ((settings or Settings()).sim.instrument,)
     if venue not in _DEFAULT_SYMBOLS:
         raise _unknown(venue)
+    if venue == "alpaca" and settings is not None and settings.feed.alpaca_feed == "test":
+        return (ALPACA_TEST_SYMBOL,)
     return _DEFAULT_SYMBOLS[venue]
 
 
-def require_live(venue: str) -> None:
-    """Refuse a venue that has no live connection yet. Errors: ``UserError``."""
-    if venue not in VENUES:
-        raise _unknown(venue)
-    if venue not in LIVE_VENUES:
-        raise UserError(
-            f"venue {venue}: the live connection is not built yet; its captures replay. "
-            f"Live venues: {', '.join(sorted(LIVE_VENUES))}"
-        )
-
-
 async def fetch_instruments(
-    venue: str, symbols: Sequence[str], settings: Settings | None = None, *, rest: str = ""
+    venue: str,
+    symbols: Sequence[str],
+    settings: Settings | None = None,
+    *,
+    rest: str = "",
+    keys: VenueKeys | None = None,
 ) -> list[Instrument]:
     """Return the instruments as the venue's own product list has them now.
 
     Args:
-        venue: A live venue.
+        venue: Not the simulated market, which has no list.
         symbols: The venue's own spellings.
         settings: Where the venue is.
         rest: REST address instead of the configured one, for tests.
+        keys: Of a venue that shows its list to its customers alone.
 
-    Errors: ``UserError`` for a symbol the venue does not know or trade, or a venue without a live
-    connection; ``TryAgain`` when the venue cannot be asked now.
+    Errors: ``UserError`` for a symbol the venue does not know or trade, or for missing or wrong
+    keys; ``TryAgain`` when the venue cannot be asked now.
     """
-    from core.feeds.products import COINBASE_REST, binance_products, coinbase_products
+    from core.feeds import products
 
-    require_live(venue)
     settings = settings or Settings()
     if venue == "binance":
-        return await binance_products(symbols, rest or settings.feed.binance_rest)
+        return await products.binance_products(symbols, rest or settings.feed.binance_rest)
     if venue == "coinbase":
-        return await coinbase_products(symbols, rest or COINBASE_REST)
-    raise UserError(f"venue {venue}: it has no product list to ask")
+        return await products.coinbase_products(symbols, rest or products.COINBASE_REST)
+    if venue == "coinbase-exchange":
+        place = rest or settings.feed.coinbase_exchange_rest
+        return await products.coinbase_exchange_products(symbols, place)
+    if venue == "alpaca":
+        from core.feeds.alpaca_products import alpaca_products
+
+        return await alpaca_products(symbols, settings.feed, keys, rest)
+    if venue in VENUES:
+        raise UserError(f"venue {venue}: it has no product list to ask")
+    raise _unknown(venue)
 
 
 def _unknown(venue: str) -> UnknownVenue:

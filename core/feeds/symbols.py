@@ -16,6 +16,9 @@ _QUOTES = (
 )  # fmt: skip
 """Quote currencies that Binance writes without a separator, longer ones first."""
 
+ALPACA_TEST_SYMBOL = "FAKEPACA"
+"""What Alpaca's test feed trades, day and night."""
+
 _OWN_USDC_BOOKS = frozenset({"USDT-USDC", "EURC-USDC"})
 """Coinbase products whose USDC book is not merged with a USD one."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import TryAgain, UnknownVenue, UserError, ValueRefused
 from core.feeds.capture import VENUES
-from core.feeds.registry import default_symbols, fetch_instruments, protocol_for, require_live
+from core.feeds.registry import default_symbols, fetch_instruments, protocol_for
 from core.feeds.symbols import coinbase_labels, currencies
 from tests.core.feeds.wire import instrument, settings
 from tests.stub_venue import StubVenue
@@ -27,12 +27,16 @@ def test_unknown_venue_is_named_with_what_is_allowed():
             ask()
 
 
-@pytest.mark.parametrize("venue", ["alpaca", "coinbase-exchange"])
-async def test_venue_without_a_live_connection_says_so(venue):
-    with pytest.raises(UserError, match="not built yet; its captures replay"):
-        require_live(venue)
-    with pytest.raises(UserError, match="not built yet"):
-        await fetch_instruments(venue, ["X"])
+async def test_simulated_market_has_no_list_and_a_strange_venue_is_named():
+    with pytest.raises(UserError, match="no product list"):
+        await fetch_instruments("sim", ["X"])
+    with pytest.raises(UnknownVenue, match="venue was 'x'"):
+        await fetch_instruments("x", ["X"])
+
+
+def test_test_feed_of_alpaca_watches_its_one_symbol():
+    assert default_symbols("alpaca", settings(alpaca_feed="test")) == ("FAKEPACA",)
+    assert default_symbols("alpaca", settings()) == ("SPY",)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,18 @@ COINBASE = {
 }
 
 
+EXCHANGE = {
+    "id": "BTC-USD",
+    "base_currency": "BTC",
+    "quote_currency": "USD",
+    "quote_increment": "0.01000000",
+    "base_increment": "0.00000001",
+    "min_market_funds": "1",
+    "status": "online",
+    "trading_disabled": False,
+}
+
+
 async def asked(venue, symbol, body, status=200):
     answer = (status, body if isinstance(body, bytes) else json.dumps(body).encode())
     async with StubVenue([[]], lambda _: answer) as stub:
@@ -106,6 +122,28 @@ async def test_coinbase_instrument_comes_from_its_product():
     assert requests == ["/api/v3/brokerage/market/products/BTC-USD?"]
     assert (one.base, one.quote, one.tick_size) == ("BTC", "USD", Decimal("0.01"))
     assert one.lot_size == Decimal("0.00000001")
+
+
+async def test_coinbase_exchange_instrument_comes_from_its_product():
+    (one,), requests = await asked("coinbase-exchange", "BTC-USD", EXCHANGE)
+    assert requests == ["/products/BTC-USD?"]
+    assert (one.base, one.quote, one.tick_size) == ("BTC", "USD", Decimal("0.01"))
+    assert (one.lot_size, one.min_notional) == (Decimal("0.00000001"), Decimal(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({}, 404, "lists no symbol 'BTC-USD'"),
+        ({"id": "ETH-USD"}, 200, "lists no symbol"),
+        ({"status": "delisted"}, 200, "not trade it now"),
+        ({"trading_disabled": True}, 200, "not trade it now"),
+        ({"quote_increment": "x"}, 200, "increments could not be read"),
+    ],
+)
+async def test_coinbase_exchange_product_that_cannot_be_traded_is_named(change, status, said):
+    with pytest.raises(UserError, match=said):
+        await asked("coinbase-exchange", "BTC-USD", EXCHANGE | change, status)
 
 
 @pytest.mark.parametrize(
