@@ -11,16 +11,28 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from core.clock import SystemClock
+from core.clock import NS_PER_S, SystemClock
 from core.errors import Failed
 from core.feeds.binance import BinanceProtocol
 from core.feeds.capture import CaptureMeta, read_capture
 from core.feeds.coinbase import CoinbaseProtocol
+from core.feeds.handover import Renewal
+from core.feeds.link import FeedLink
 from core.feeds.recorder import CaptureWriter
 from core.feeds.replaying import give, without_last_close
-from core.feeds.socket import FeedLink, run_feed
+from core.feeds.socket import run_feed
 from core.feeds.summary import summary
-from core.model.market import BookMoved, FeedState, FeedStateChanged, MarketEvent, TradePrint
+from core.model.market import (
+    BookMoved,
+    FeedState,
+    FeedStateChanged,
+    FetchHttp,
+    GiveUp,
+    MarketEvent,
+    Reconnect,
+    SendText,
+    TradePrint,
+)
 from tests.core.feeds.wire import (
     best,
     depth,
@@ -47,6 +59,8 @@ class Run:
         self.link = FeedLink()
         self.stop = asyncio.Event()
         self.recorder: CaptureWriter | None = None
+        self.renewal: Renewal | None = None
+        self.fill: Callable[[str], str] = str
         self.endpoint = venue.socket_address
         self._arrived = asyncio.Event()
         self.settings = settings(backoff_first_ms=10, backoff_max_ms=100, **feed)
@@ -76,6 +90,8 @@ class Run:
             recorder=self.recorder,
             endpoint=self.endpoint,
             link=self.link,
+            renewal=self.renewal,
+            fill=self.fill,
         )
 
 
@@ -295,7 +311,7 @@ async def test_address_that_is_none_stops_with_a_clear_message():
 
 
 async def test_body_past_its_bound_is_a_failed_request(monkeypatch):
-    monkeypatch.setattr("core.feeds.socket.MAX_BODY_BYTES", 100)
+    monkeypatch.setattr("core.feeds.http.MAX_BODY_BYTES", 100)
     async with (
         StubVenue([[]], lambda _: (200, b"x" * 101)) as venue,
         running(Run(binance_at(venue), venue)) as run,
@@ -313,3 +329,84 @@ async def test_close_of_the_venue_is_told_with_its_code_and_safe_words():
         await venue.sockets[-1].close(1008, "slow \x1b[consumer")
         await run.until(lambda: FeedState.CONNECTING in run.states())
         assert run.link.last_error == "closed with code 1008 slow ?(consumer"
+
+
+async def when(holds: Callable[[], bool]) -> None:
+    """Give the other tasks turns until something holds that nobody delivers."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not holds():  # noqa: ASYNC110 (what it waits for has no event)
+            await asyncio.sleep(0)
+
+
+class Asking(CoinbaseProtocol):
+    """A protocol that asks for something special when it is opened."""
+
+    wishes: tuple = ()
+
+    def on_open(self, now_ns):
+        return [*super().on_open(now_ns), *self.wishes]
+
+
+def asking(*wishes) -> Asking:
+    protocol = Asking([instrument("coinbase", "BTC-USD", lot="0.00000001")], settings())
+    protocol.wishes = wishes
+    return protocol
+
+
+async def test_protocol_that_gives_up_stops_the_feed_with_its_words():
+    async with StubVenue([[]]) as venue:
+        run = Run(asking(GiveUp("alpaca: the key was refused")), venue)
+        with pytest.raises(Failed, match="the key was refused"):
+            await run.go()
+        assert run.link.connects == 1
+
+
+async def test_reconnect_that_is_to_wait_waits_however_short_the_back_off():
+    far_ns = SystemClock().now_ns() + 3_600 * NS_PER_S
+    async with StubVenue([[]]) as venue:
+        run = Run(asking(Reconnect("too many connections", far_ns)), venue)
+        async with running(run):
+            await run.until(lambda: FeedState.CONNECTING in run.states())
+            await when(lambda: run.link.next_attempt_ns is not None)
+            assert run.link.next_attempt_ns == far_ns
+
+
+async def test_keys_are_put_in_only_on_the_way_out_and_never_recorded(tmp_path):
+    path = tmp_path / "keys.jsonl.gz"
+    one = instrument("coinbase", "BTC-USD")
+    seen = []
+
+    class Venue(StubVenue):
+        def _answer(self, connection, request):
+            seen.append(request.headers.get("X-Key"))
+            return super()._answer(connection, request)
+
+    async with Venue([[]], lambda _: (200, b"{}")) as venue:
+        ask = FetchHttp(f"{venue.rest_address}/x", headers=(("X-Key", "<KEY-ID>"),))
+        run = Run(asking(SendText("<KEY-ID>"), ask), venue)
+        run.fill = lambda text: text.replace("<KEY-ID>", "k3y")
+        with CaptureWriter(path, CaptureMeta("coinbase", (one.name,), (one,))) as run.recorder:
+            async with running(run):
+                await when(lambda: "k3y" in seen and len(venue.messages[0]) == 4)
+    assert venue.messages[0][-1] == "k3y"
+    told = [record.text for record in read_capture(path)] + [repr(ask)]
+    assert any("<KEY-ID>" in each for each in told)
+    assert not any("k3y" in each for each in told)
+
+
+async def test_venue_that_says_how_long_to_wait_is_not_tried_before():
+    class Venue(StubVenue):
+        def _answer(self, connection, request):
+            response = super()._answer(connection, request)
+            if response is not None:
+                response.headers["Retry-After"] = "3600"
+            return response
+
+    async with (
+        Venue([[]], refusals=[429]) as venue,
+        running(Run(coinbase_at(), venue)) as run,
+    ):
+        await run.until(lambda: "it asks for 3600 s" in run.protocol.instruments[0].reason)
+        await when(lambda: run.link.next_attempt_ns is not None)
+        wait_ns = run.link.next_attempt_ns - SystemClock().now_ns()
+    assert wait_ns > 3_000 * NS_PER_S
