@@ -1,11 +1,14 @@
 """Long seeded hunts for faults in the feeds.
 
-``faults`` plays every fault at every venue model and judges each step (tests/faults); ``frames``
-feeds mutated frames to a protocol and compares its books with a plain replay. Exit code 1 when
+``faults`` plays every fault at every venue of the stub and judges each step, without sockets;
+``sockets`` plays the same through the program's own socket and the stub's server on the loopback,
+in virtual time; ``frames`` gives damaged bytes to every decoder and holds what it took to a plain
+reading of them, and its compiled path, where there is one, to the typed one. Exit code 1 when
 something was wrong; each finding names the seed that shows it again.
 
     python bench/fuzz.py faults --runs 500
-    python bench/fuzz.py frames --n 1000000 --venue binance
+    python bench/fuzz.py sockets --runs 500 --jobs 2
+    python bench/fuzz.py frames --n 1000000 --decoder binance --jobs 2
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +24,15 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the models live beside the tests that use them
 
-from tests.faults.damage import Tally, hunt, material  # noqa: E402 (path above)
-from tests.faults.faults import FAULTS  # noqa: E402
-from tests.faults.running import Outcome, Run  # noqa: E402
-from tests.faults.venue_model import MODELS  # noqa: E402
+from core.stub.faults import FAULTS  # noqa: E402 (path above)
+from tests.faults.damage import Tally  # noqa: E402
+from tests.faults.hunts import DECODERS, round_of  # noqa: E402
+from tests.faults.judge import Outcome  # noqa: E402
+from tests.faults.running import Run  # noqa: E402
+from tests.faults.sockets import SocketRun  # noqa: E402
+from tests.faults.venues import VENUES, cases  # noqa: E402
 
 SHOWN = 5
-CAPTURES = ROOT / ".." / "shared" / "captures"
 
 
 def seconds(values: list[int]) -> str:
@@ -37,85 +42,121 @@ def seconds(values: list[int]) -> str:
     return f"{np.median(values) / 1e9:.2f}/{max(values) / 1e9:.2f}"
 
 
-def play(venue: str, name: str, runs: int, first: int) -> list[Outcome]:
+def play(kind: str, venue: str, name: str, runs: int, first: int) -> list[Outcome]:
+    one: type[Run | SocketRun] = SocketRun if kind == "sockets" else Run
     outcomes = []
     for seed in range(first, first + runs):
         try:
-            outcomes.append(Run(venue, FAULTS[name], seed).play())
+            outcomes.append(one(venue, FAULTS[name], seed).play())
         except Exception as error:  # noqa: BLE001 (a finding, with the seed that shows it)
             wrong = [f"exception: {type(error).__name__}: {error}"]
             outcomes.append(Outcome(venue, name, seed, wrong=wrong))
     return outcomes
 
 
+def row(outcomes: list[Outcome]) -> str:
+    """Return the counts and times of one venue and fault as a row of a table."""
+    one = outcomes[0]
+    detects = [each.detect_ns for each in outcomes if each.detect_ns is not None]
+    recovers = [each.recover_ns for each in outcomes if each.recover_ns is not None]
+    outages = [ns for each in outcomes for ns in each.outages_ns]
+    cells = (
+        one.venue, one.fault, len(outcomes), sum(bool(each.wrong) for each in outcomes),
+        sum(bool(each.n_unseen) for each in outcomes),
+        sum(each.harmed_ns is not None for each in outcomes), len(detects),
+        seconds(detects), seconds(outages), seconds(recovers),
+    )  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
 def faults(options: argparse.Namespace) -> int:
-    print(f"{'venue':18s}{'fault':16s}{'runs':>6s}{'wrong':>6s}  seconds, median/max:")
-    print(f"{'':46s}  {'detect':>12s} {'outage':>12s} {'recover':>12s}")
+    """Print a table: times in seconds, median and longest of all runs."""
+    print(
+        "| venue | fault | runs | wrong | unseen | harmed | noticed | detect | outage | recover |"
+    )
+    print("| --- | --- " + "| ---: " * 8 + "|")
+    wanted = [
+        (venue, name)
+        for venue, name in cases()
+        if (not options.venue or venue in options.venue)
+        and (not options.fault or name in options.fault)
+        and not (options.kind == "sockets" and venue == "sim")
+    ]
     findings: list[str] = []
     began = time.perf_counter()
     total = steps = 0
-    for venue in options.venue or MODELS:
-        for name, fault in FAULTS.items():
-            if venue not in fault.venues or (options.fault and name not in options.fault):
-                continue
-            outcomes = play(venue, name, options.runs, options.first)
-            wrong = [each for each in outcomes if each.wrong]
-            detects = [each.detect_ns for each in outcomes if each.detect_ns is not None]
-            recovers = [each.recover_ns for each in outcomes if each.recover_ns is not None]
-            outages = [each for outcome in outcomes for each in outcome.outages_ns]
-            print(
-                f"{venue:18s}{name:16s}{len(outcomes):6d}{len(wrong):6d}  "
-                f"{seconds(detects):>12s} {seconds(outages):>12s} {seconds(recovers):>12s}",
-                flush=True,
-            )
+    with ProcessPoolExecutor(options.jobs) as pool:
+        tasks = [
+            pool.submit(play, options.kind, venue, name, options.runs, options.first)
+            for venue, name in wanted
+        ]
+        for task in tasks:
+            outcomes = task.result()
+            print(row(outcomes), flush=True)
             findings += [
-                f"{venue} {name} seed {each.seed}: {each.wrong[0]}" for each in wrong[:SHOWN]
+                f"{each.venue} {each.fault} seed {each.seed}: {each.wrong[0]}"
+                for each in [each for each in outcomes if each.wrong][:SHOWN]
             ]
             total += len(outcomes)
             steps += sum(each.steps for each in outcomes)
     for finding in findings:
         print(f"WRONG {finding}", file=sys.stderr)
     took = time.perf_counter() - began
-    print(f"{total} runs, {steps} steps, {took:.0f} s, {total / took:.1f} runs/s")
+    print(f"{total} runs, {steps} steps, {took:.0f} s, {total / took:.1f} runs/s", file=sys.stderr)
     return 1 if findings else 0
 
 
+def hunted(decoder: str, seed: int, n_damaged: int) -> Tally:
+    try:
+        return round_of(decoder, seed, n_damaged)
+    except Exception as error:  # noqa: BLE001 (a finding, with the seed that shows it)
+        return Tally(wrong=[f"exception: {type(error).__name__}: {error}"])
+
+
 def frames(options: argparse.Namespace) -> int:
-    status = 0
-    for venue in options.venue or ["binance", "coinbase", "coinbase-exchange", "alpaca", "sim"]:
-        seed, left = options.first, options.n
-        began = time.perf_counter()
-        tally = Tally()
-        while left > 0:
-            size = min(left, options.round)
-            hunt(material(venue, CAPTURES, seed), np.random.default_rng(seed), size, tally)
-            seed, left = seed + 1, left - size
-            if tally.wrong:
-                break
-        took = time.perf_counter() - began
-        print(
-            f"{venue:18s}{tally.frames} frames, {tally.frames / took:,.0f}/s; {tally}", flush=True
-        )
-        for finding, count in Counter(tally.wrong).items():
-            print(f"WRONG {venue} seed {seed - 1}: {finding} ({count})", file=sys.stderr)
-            status = 1
-    return status
+    """Print a table: counts of damaged frames, and how fast they went through."""
+    counted = ("damaged", "frames", "refused", "taken", "taken_damaged", "compared", "twins")
+    print("| decoder | seeds | " + " | ".join(counted).replace("_", " ") + " | wrong | damaged/s |")
+    print("| --- | --- " + "| ---: " * (len(counted) + 2) + "|")
+    findings: list[str] = []
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for decoder in options.decoder or DECODERS:
+            began = time.perf_counter()
+            seeds = range(options.first, options.first + -(-options.n // options.round))
+            sizes = [min(options.round, options.n - at * options.round) for at in range(len(seeds))]
+            rounds = pool.map(hunted, [decoder] * len(seeds), seeds, sizes)
+            total = Tally()
+            for seed, tally in zip(seeds, rounds, strict=True):
+                findings += [f"{decoder} seed {seed}: {each}" for each in tally.wrong[:SHOWN]]
+                total.add(tally)
+            took = time.perf_counter() - began
+            cells = [getattr(total, name) for name in counted]
+            cells += [len(total.wrong), f"{total.damaged / took:,.0f}"]
+            print(f"| {decoder} | {seeds[0]}-{seeds[-1]} | " + " | ".join(map(str, cells)) + " |",
+                  flush=True)  # fmt: skip
+    for finding in findings:
+        print(f"WRONG {finding}", file=sys.stderr)
+    return 1 if findings else 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parsers = parser.add_subparsers(required=True)
-    one = parsers.add_parser("faults", help="venue models behind a faulty network")
-    one.add_argument("--runs", type=int, default=500, help="seeds of each fault")
-    one.add_argument("--fault", action="append", choices=FAULTS)
-    one.set_defaults(work=faults)
-    two = parsers.add_parser("frames", help="mutated frames into the protocols")
-    two.add_argument("--n", type=int, default=100_000, help="frames a venue")
-    two.add_argument("--round", type=int, default=20_000, help="frames between fresh protocols")
+    kinds = {"faults": "faults without sockets", "sockets": "faults over sockets, virtual time"}
+    trials = [parsers.add_parser(kind, help=about) for kind, about in kinds.items()]
+    for kind, each in zip(kinds, trials, strict=True):
+        each.add_argument("--runs", type=int, default=500, help="seeds of each fault and venue")
+        each.add_argument("--fault", action="append", choices=FAULTS)
+        each.set_defaults(work=faults, kind=kind)
+        each.add_argument("--venue", action="append", choices=VENUES)
+    two = parsers.add_parser("frames", help="damaged frames into every decoder")
+    two.add_argument("--n", type=int, default=100_000, help="damaged frames a decoder")
+    two.add_argument("--round", type=int, default=20_000, help="damaged frames a seed")
+    two.add_argument("--decoder", action="append", choices=DECODERS)
     two.set_defaults(work=frames)
-    for each in (one, two):
-        each.add_argument("--venue", action="append", choices=MODELS)
+    for each in (*trials, two):
         each.add_argument("--first", type=int, default=0, help="first seed")
+        each.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
     return int(options.work(options))
 

@@ -1,66 +1,38 @@
 """Damaged frames into a protocol's ``receive``, its books held to a plain replay of what it took.
 
-Material is a real capture where there is one, else a venue model. A message is taken when the
-protocol says that the book moved; then the plain replay (json and Decimal, no code of ours) takes
-the same bytes whole. So a half-applied message, or one applied without a word, shows as a
-difference, and bytes that the protocol understands but json does not show as well.
+A message is taken when the protocol says that the book moved; then the plain replay (json and
+Decimal, no code of ours) takes the same bytes whole. So a half-applied message, or one applied
+without a word, shows as a difference, and bytes that the protocol understands but json does not
+show as well. Where the protocol has a compiled path, a twin without it is given the same and must
+say the same: every event, id, time and level.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
-from itertools import islice
-from pathlib import Path
-from typing import Any
+from decimal import InvalidOperation
 
 import msgspec
-import numpy as np
 
 from core.config import Settings
-from core.feeds.capture import CaptureReader
-from core.feeds.connection import BELIEVED
 from core.feeds.protocol import FeedProtocol
 from core.feeds.registry import protocol_for
-from core.model.instrument import Instrument
-from core.model.market import BookMoved, FeedOutput, FeedStateChanged, TradePrint
+from core.feeds.states import BELIEVED
+from core.model.market import BookMoved, FeedOutput, FeedStateChanged, Reconnect, TradePrint
+from core.stub.truth import Sides
 from tests.core.feeds.wire import MS, T0
-from tests.faults.market import Sides
-from tests.faults.venue_model import MODELS
+from tests.faults.material import Frame, Material, Truth
+from tests.faults.plain import read
+from tests.faults.wounds import Draws, damage, damage_packed
 
-_FILES = {
-    "binance": "binance_btcusdt_2024-08-08.jsonl.gz",
-    "coinbase": "coinbase_2026-08-09_first600.jsonl.gz",
-    "coinbase-exchange": "coinbase-exchange_2021-04-17.jsonl.gz",
-    "alpaca": "alpaca_ibm_2013-10-07.jsonl.gz",
-}
-_MAX_FRAMES = 3_000
 _LARGE = 2_000
 """Levels from which a book is compared now and then, not at every refusal."""
-_DEAD = 60
-"""Frames without a believed book after which a new connection is made."""
 _MAX_STEPS = 2**62
-_WORDS = (
-    b'"sNaN"', b'"NaN"', b'"Infinity"', b"9" * 4_000,
-    b"NaN", b"sNaN", b"-NaN", b"Infinity", b"-Infinity", b"1e400", b"1e-400", b"-1", b"-0", b"0",
-    b"0.00000000", b"", b" 1", b"1 ", b"+1", b"1_0", b"0x10", b"1e5", b"1.", b".5", b"00001.00",
-    b"9" * 18, b"9" * 40, b"9" * 5_000, b"0." + b"0" * 300 + b"1", b"null", b"true", b"[]", b"{}",
-    b'"', b"\\u0000", b"\\ud800", "\u0661".encode(), b"\xff", b"\x1b[2J", b"[" * 3_000,
-    b"9223372036854775807", b"9223372036854775808", b"18446744073709551616", b"snapshot",
-    b"update", b"bid", b"offer", b"buy", b"sell", b"depthUpdate", b"error", b"l2_data",
-)  # fmt: skip
-_TOKEN = re.compile(rb"-?\d+(?:\.\d+)?|[A-Za-z_@-]{2,}")
-
-
-class Material(msgspec.Struct):
-    """One venue's frames in order; ``bodies`` are replies by address, given at the start."""
-
-    venue: str
-    instruments: list[Instrument]
-    frames: list[bytes]
-    bodies: list[tuple[str, bytes]]
+_SHARES = (0.1, 0.5, 0.9)
+"""Share of damaged frames, drawn for a pass: few see long lives of a book, many see starts."""
+_PATIENCE = (0, 0, 1, 5, 40)
+"""Frames without a believed book after which the venue gives a snapshot, drawn for a pass."""
+_OTHER_BYTES = 4096
 
 
 class Tally(msgspec.Struct):
@@ -73,142 +45,90 @@ class Tally(msgspec.Struct):
     """Book messages applied."""
     taken_damaged: int = 0
     compared: int = 0
+    twins: int = 0
+    """Frames that a twin without the compiled path read as well."""
     connections: int = 0
+    snapshots: int = 0
     wrong: list[str] = []
 
-    def __str__(self) -> str:
-        return (
-            f"damaged {self.damaged}, refused {self.refused}, book messages taken {self.taken} "
-            f"({self.taken_damaged} of them damaged), books compared {self.compared}, "
-            f"connections {self.connections}, wrong {len(self.wrong)}"
-        )
-
-
-def material(venue: str, captures: Path, seed: int) -> Material:
-    """Return real frames where the capture is, else a model's."""
-    path = captures / _FILES.get(venue, "none")
-    if not path.exists():
-        return modelled(venue, seed)
-    reader = CaptureReader(path)
-    frames, bodies = [], []
-    for record in islice(reader, _MAX_FRAMES):
-        if record.kind == "recv":
-            frames.append(record.data)
-        elif record.kind == "http":
-            bodies.append((record.url, record.data))
-    return Material(venue, list(reader.meta.instruments), frames, bodies)
-
-
-def modelled(venue: str, seed: int) -> Material:
-    """Return the frames a model sends in ten calm seconds."""
-    model = MODELS[venue](np.random.default_rng(seed), T0)
-    protocol = protocol_for(venue, [each.instrument for each in model.markets], Settings())
-    sent = model.connected(T0)
-    for output in protocol.on_open(T0):
-        sent += model.asked(output.text, T0) if hasattr(output, "text") else []
-    bodies = []
-    if model.has_http:
-        for name in model.names:
-            url = f"https://x/api/v3/depth?symbol={name}&limit=100"
-            bodies.append((url, model.fetch(url, old=False)))
-    for step in range(1, 10_000 // model.flush_ms):
-        sent += model.run(T0 + step * model.flush_ms * MS)
-        sent += model.heartbeat() if step % 20 == 0 else []
-    return Material(
-        venue, [each.instrument for each in model.markets], [each.data for each in sent], bodies
-    )
-
-
-def damage(data: bytes, other: bytes, generator: np.random.Generator) -> bytes:
-    """Return the frame with one wound, or a few."""
-    for _ in range(1 if generator.random() < 0.7 else int(generator.integers(2, 5))):
-        data = _WOUNDS[int(generator.integers(0, len(_WOUNDS)))](data, other, generator)
-    return data
-
-
-def _at(data: bytes, generator: np.random.Generator) -> int:
-    return int(generator.integers(0, len(data) + 1))
-
-
-def _flip(data: bytes, _: bytes, generator: np.random.Generator) -> bytes:
-    at = _at(data, generator)
-    return data[:at] + generator.bytes(1) + data[at + 1 :]
-
-
-def _digit(data: bytes, _: bytes, generator: np.random.Generator) -> bytes:
-    at = _at(data, generator)
-    digit = b"0123456789.-"[int(generator.integers(0, 12)) :][:1]
-    return data[:at] + digit + data[at + int(generator.integers(0, 2)) :]
-
-
-def _cut(data: bytes, _: bytes, generator: np.random.Generator) -> bytes:
-    return data[: _at(data, generator)]
-
-
-def _hole(data: bytes, _: bytes, generator: np.random.Generator) -> bytes:
-    at = _at(data, generator)
-    return data[:at] + data[at + int(generator.integers(1, 30)) :]
-
-
-def _again(data: bytes, _: bytes, generator: np.random.Generator) -> bytes:
-    at, size = _at(data, generator), int(generator.integers(1, 60))
-    return data[: at + size] + data[at:]
-
-
-def _splice(data: bytes, other: bytes, generator: np.random.Generator) -> bytes:
-    return data[: _at(data, generator)] + other[_at(other, generator) :]
-
-
-def _word(data: bytes, _: bytes, generator: np.random.Generator) -> bytes:
-    """Put a word of ill repute where a number or a name was."""
-    begin = _at(data, generator)
-    found = _TOKEN.search(data, begin) or _TOKEN.search(data)
-    if found is None:
-        return data
-    word = _WORDS[int(generator.integers(0, len(_WORDS)))]
-    return data[: found.start()] + word + data[found.end() :]
-
-
-_WOUNDS: tuple[Callable[[bytes, bytes, np.random.Generator], bytes], ...] = (
-    _flip, _digit, _cut, _hole, _again, _splice, _word, _word, _word,
-)  # fmt: skip
+    def add(self, other: Tally) -> None:
+        """Add what another round counted."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class _Hunt:
-    """One protocol, its plain replay, and what was found."""
+    """One protocol, its twin, its plain replay, and what was found."""
 
-    def __init__(self, given: Material, generator: np.random.Generator, tally: Tally) -> None:
+    def __init__(self, given: Material, draws: Draws, tally: Tally) -> None:
         self.given = given
-        self.generator = generator
+        self.draws = draws
         self.tally = tally
-        self.protocol: FeedProtocol = protocol_for(given.venue, given.instruments, Settings())
+        self.protocol = protocol_for(given.venue, given.instruments, Settings())
+        self.twin: FeedProtocol | None = None
+        if getattr(self.protocol, "uses_kernel", False):
+            self.twin = protocol_for(given.venue, given.instruments, Settings())
+            self.twin.uses_kernel = False  # type: ignore[attr-defined]
         self.replays: list[Sides | None] = [None] * len(given.instruments)
         self.now_ns = T0
+        self.asks_reconnect = False
 
-    def connect(self) -> None:
+    def damaged(self, data: bytes, other: bytes) -> bytes:
+        wound = damage_packed if self.given.is_packed else damage
+        return wound(data, other, self.draws)
+
+    def connect(self, truth: Truth) -> None:
         self.tally.connections += 1
-        self.check(self.protocol.on_close("next", self.now_ns), b"")
-        self.check(self.protocol.on_open(self.now_ns), b"")
-        for url, body in self.given.bodies:
-            bad = damage(body, body, self.generator) if self.generator.random() < 0.3 else body
-            self.check(self.protocol.on_http(url, bad, self.now_ns), b"")
+        self.asks_reconnect = False
+        now_ns = self.now_ns
+        self.give(lambda each: each.on_close("next", now_ns), None)
+        self.give(lambda each: each.on_open(now_ns), None)
+        self.heal(truth)
 
-    def receive(self, data: bytes, is_damaged: bool) -> None:
+    def heal(self, truth: Truth) -> None:
+        """Serve a snapshot of every book that is not believed; some come damaged."""
+        now_ns = self.now_ns
+        for index, feed in enumerate(self.protocol.instruments):
+            one = None if feed.state in BELIEVED else truth.snapshot(index)
+            if one is None:
+                continue
+            self.tally.snapshots += 1
+            is_bad = self.draws.unit() < 0.1
+            data = self.damaged(one.data, one.data) if is_bad else one.data
+            if not one.url:
+                self.receive(data, is_bad)
+            else:
+                url = one.url
+                self.give(lambda each, u=url, d=data: each.on_http(u, d, now_ns), None)
+
+    def receive(self, data: bytes, is_damaged: bool, whole: Frame | None = None) -> None:
         self.now_ns += MS
+        now_ns = self.now_ns
         refused = self.protocol.counters.refused
-        outputs = self.protocol.receive(data, self.now_ns)
+        outputs = self.give(lambda each: each.receive(data, now_ns), whole, data)
         self.tally.frames += 1
         self.tally.damaged += is_damaged
         was_refused = self.protocol.counters.refused > refused
         self.tally.refused += was_refused
-        if any(isinstance(each, BookMoved) for each in outputs):
-            self.tally.taken_damaged += is_damaged
-        self.check(outputs, data)
-        if was_refused or self.generator.random() < 0.03:
+        if is_damaged and any(isinstance(each, BookMoved) for each in outputs):
+            self.tally.taken_damaged += 1
+            self.compare()
+        elif was_refused or self.draws.unit() < 0.02:
             self.compare()
 
-    def check(self, outputs: list[FeedOutput], data: bytes) -> None:
-        """Judge what came out, and let the plain replay follow."""
+    def give(
+        self,
+        act: Callable[[FeedProtocol], list[FeedOutput]],
+        whole: Frame | None,
+        data: bytes = b"",
+    ) -> list[FeedOutput]:
+        """Let protocol and twin act, judge what came out, and let the plain replay follow."""
+        outputs = act(self.protocol)
+        if self.twin is not None:
+            self.tally.twins += 1
+            self.require(act(self.twin) == outputs, "the twin said otherwise", data)
+            same = self.twin.counters == self.protocol.counters
+            self.require(same, "the twin counted otherwise", data)
         moved = set()
         for each in outputs:
             if isinstance(each, BookMoved):
@@ -222,15 +142,18 @@ class _Hunt:
                 self.require(is_plain and len(each.trade_id) <= 64, "trade id", data)
             elif isinstance(each, FeedStateChanged):
                 self.require(each.reason.isascii() and each.reason.isprintable(), "reason", data)
+            elif isinstance(each, Reconnect):
+                self.asks_reconnect = True
         for index, feed in enumerate(self.protocol.instruments):
             if feed.state not in BELIEVED:
                 self.replays[index] = None
                 self.require(feed.book.size() == (0, 0), "levels nobody believes", data)
             elif index in moved:
                 self.tally.taken += 1
-                self.follow(index, data)
+                self.follow(index, data, whole)
+        return outputs
 
-    def follow(self, index: int, data: bytes) -> None:
+    def follow(self, index: int, data: bytes, whole: Frame | None) -> None:
         replay = self.replays[index]
         if replay is None:
             # From here on it is followed; how a book begins is the fault runs' to judge.
@@ -238,15 +161,20 @@ class _Hunt:
             self.replays[index] = (book.levels(0), book.levels(1))
             return
         try:
-            changes, is_fresh = read(self.given.venue, self.given.instruments[index], data)
-        except (ValueError, KeyError, TypeError, InvalidOperation) as error:
+            if whole is not None:
+                rows, is_fresh = whole.told[index]
+            else:
+                told = read(self.given.venue, self.given.instruments[index], data)
+                rows, is_fresh = told or ([], False)
+                self.require(told is not None, "taken, but it says nothing of this book", data)
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:
             self.require(False, f"taken, but plain reading says {error!r}"[:90], data)
             self.replays[index] = None
             return
         if is_fresh:
             replay[0].clear()
             replay[1].clear()
-        for side, ticks, lots in changes:
+        for side, ticks, lots in rows:
             if lots:
                 replay[side][ticks] = lots
             else:
@@ -256,7 +184,7 @@ class _Hunt:
         for index, feed in enumerate(self.protocol.instruments):
             replay = self.replays[index]
             is_large = sum(feed.book.size()) > _LARGE
-            if replay is None or (is_large and self.generator.random() > 0.02):
+            if replay is None or (is_large and self.draws.unit() > 0.02):
                 continue
             self.tally.compared += 1
             for side in (0, 1):
@@ -267,92 +195,58 @@ class _Hunt:
                     self.require(False, f"{len(wrong)} levels differ from the plain replay", b"")
                 if held and (min(held) <= 0 or min(held.values()) <= 0):
                     self.require(False, "a level that is none", b"")
+                if self.twin is not None:
+                    same = self.twin.instruments[index].book.levels(side) == held
+                    self.require(same, "the twin holds other levels", b"")
 
     def require(self, good: bool, what: str, data: bytes) -> None:
         if not good:
             self.tally.wrong.append(f"{what}: {data[:300]!r}")
 
 
-def hunt(given: Material, generator: np.random.Generator, n: int, tally: Tally) -> None:
-    """Feed ``n`` frames, about a third of them damaged, over as many connections as it takes."""
-    one = _Hunt(given, generator, tally)
-    frames = given.frames
-    until = tally.frames + n
-    while tally.frames < until and not tally.wrong:
-        one.connect()
-        dead = 0
-        # How long a book lives is drawn: short lives see many starts, long ones many levels.
-        share = (0.02, 0.2, 0.6)[int(generator.integers(0, 3))]
-        for data in frames:
-            extra = generator.random() < share
-            if extra:
-                other = frames[int(generator.integers(0, len(frames)))]
-                source = data if generator.random() < 0.7 else other
-                if len(source) < 100_000 or generator.random() < 0.05:
-                    one.receive(damage(source, other[:4096], generator), True)
-            # A damaged frame comes before the good one, or instead of it.
-            if not extra or generator.random() < 0.5:
-                one.receive(data, False)
-            believed = any(each.state in BELIEVED for each in one.protocol.instruments)
-            dead = 0 if believed else dead + 1
-            if dead > _DEAD or tally.frames >= until or tally.wrong:
-                break
+def hunt(given: Material, seed: int, n_damaged: int, tally: Tally) -> None:
+    """Feed damaged frames among whole ones, over as many connections as it takes.
+
+    Args:
+        given: Whole frames.
+        seed: Of every draw.
+        n_damaged: Damaged frames to feed; ends earlier at the first thing found wrong.
+        tally: Counts are added to it.
+    """
+    draws = Draws(seed)
+    one = _Hunt(given, draws, tally)
+    truth = Truth(given)
+    until = tally.damaged + n_damaged
+    while tally.damaged < until and not tally.wrong:
+        truth.restart()
+        one.connect(truth)
+        _pass(one, truth, until)
     one.compare()
 
 
-# --- the plain reading
-
-
-def read(venue: str, one: Instrument, data: bytes) -> tuple[list[tuple[int, int, int]], bool]:
-    """Return the level changes of the instrument's messages in a frame, and if they start anew."""
-    # Bytes that are no UTF-8 may lie in what nobody reads.
-    text = data.decode("utf-8", "replace")
-    message = json.loads(text)
-    match venue:
-        case "binance":
-            event = message.get("data", message)
-            return [*_rows(one, 0, event["b"]), *_rows(one, 1, event["a"])], False
-        case "coinbase":
-            return _coinbase(one, message)
-        case "coinbase-exchange" if message["type"] == "snapshot":
-            return [*_rows(one, 0, message["bids"]), *_rows(one, 1, message["asks"])], True
-        case "coinbase-exchange":
-            sides = {"buy": 0, "sell": 1}
-            return [(sides[s], *_steps(one, p, q)) for s, p, q in message["changes"]], False
-        case "alpaca":
-            return _alpaca(one, json.loads(text, parse_float=str, parse_int=str)), True
-        case _:
-            rows = [*_rows(one, 0, message["bids"]), *_rows(one, 1, message["asks"])]
-            return rows, message["type"] == "snapshot"
-
-
-def _rows(one: Instrument, side: int, rows: list[Any]) -> list[tuple[int, int, int]]:
-    return [(side, *_steps(one, price, qty)) for price, qty in rows]
-
-
-def _coinbase(one: Instrument, message: Any) -> tuple[list[tuple[int, int, int]], bool]:
-    changes: list[tuple[int, int, int]] = []
-    is_fresh = False
-    for event in message["events"]:
-        if event["product_id"] != one.name or event["type"] not in {"snapshot", "update"}:
-            continue
-        if event["type"] == "snapshot":
-            changes, is_fresh = [], True
-        for each in event["updates"]:
-            side = {"bid": 0, "offer": 1}[each["side"]]
-            changes.append((side, *_steps(one, each["price_level"], each["new_quantity"])))
-    return changes, is_fresh
-
-
-def _alpaca(one: Instrument, messages: Any) -> list[tuple[int, int, int]]:
-    newest = [each for each in messages if each.get("T") == "q" and each.get("S") == one.name][-1]
-    sides = ((0, newest["bp"], newest["bs"]), (1, newest["ap"], newest["as"]))
-    return [(side, *_steps(one, price, qty)) for side, price, qty in sides if Decimal(price) != 0]
-
-
-def _steps(one: Instrument, price: str, qty: str) -> tuple[int, int]:
-    ticks, lots = Decimal(price) / one.tick_size, Decimal(qty) / one.lot_size
-    if ticks != int(ticks) or (lots != int(lots) and one.venue != "binance"):
-        raise ValueError(f"{price} x {qty} is off the grid")
-    # Binance has old orders off the lot grid: whole lots, at least one (docs/venues/binance.md).
-    return int(ticks), max(int(lots), 1) if lots else 0
+def _pass(one: _Hunt, truth: Truth, until: int) -> None:
+    """Go through the frames once, damaging some."""
+    draws, tally, frames = one.draws, one.tally, one.given.frames
+    share, patience = draws.pick(_SHARES), draws.pick(_PATIENCE)
+    waited = 0
+    for frame in frames:
+        # What says nothing of a book is most of a recording and least of what can go wrong.
+        is_hurt = draws.unit() < (share if frame.told else share / 4)
+        if is_hurt:
+            other = draws.pick(frames).data
+            source = frame.data if draws.unit() < 0.7 else other
+            one.receive(one.damaged(source, other[:_OTHER_BYTES]), True)
+        truth.follow(frame)
+        # A damaged frame comes before the whole one, or instead of it.
+        if not is_hurt or draws.unit() < 0.7:
+            one.receive(frame.data, False, frame)
+        if all(each.state in BELIEVED for each in one.protocol.instruments):
+            waited = 0
+        elif (waited := waited + 1) > patience:
+            waited = 0
+            if one.asks_reconnect or draws.unit() < 0.05:
+                one.connect(truth)
+            else:
+                one.heal(truth)
+        if tally.damaged >= until or tally.wrong:
+            return

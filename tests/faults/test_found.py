@@ -73,7 +73,9 @@ def test_depth_stream_that_falls_silent_alone_costs_the_book_and_the_connection(
     for n in range(1, 8):
         outputs += protocol.receive(ticker(100 + n, ["100.00", "2.0"], ["101.00", "1.0"]), T0)
         outputs += protocol.receive(beat(), T0 + n * S)
-        assert (state(protocol) is FeedState.LIVE) == (n < 6)
+        assert state(protocol) is (
+            FeedState.LIVE if n < 2 else FeedState.SUSPECT if n < 6 else FeedState.RESYNCING
+        )
     assert len(reconnects(outputs)) == 1
 
 
@@ -129,7 +131,7 @@ def test_book_that_two_tickers_in_a_row_contradict_is_not_believed():
     # Found by wrong_quantity: the comparison was counted and nothing came of it.
     protocol = live_binance()
     protocol.receive(ticker(100, ["100.00", "9.0"], ["101.00", "1.0"]), T0)
-    assert state(protocol) is FeedState.LIVE
+    assert state(protocol) is FeedState.SUSPECT
     outputs = protocol.receive(ticker(100, ["100.00", "9.0"], ["101.00", "1.0"]), T0)
     assert state(protocol) is FeedState.RESYNCING
     assert len(fetches(outputs)) == 1
