@@ -9,9 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from core.errors import InvariantError, ValueRefused
+from core.features import Features
+from core.kernels import block as at
 from core.kernels import book as kernel
+from core.kernels import update
 from core.model.instrument import Instrument
-from core.model.market import DEPTH_LEVELS
+from core.model.market import DEPTH_LEVELS, MARKET_STATE
 
 Touch = tuple[int, int, int, int, int, int]
 """Best bid ticks, its lots, best ask ticks, its lots, bid depth lots, ask depth lots.
@@ -44,19 +47,29 @@ class Book:
         if window & (window - 1) or not kernel.MIN_WINDOW <= window <= kernel.MAX_WINDOW:
             raise InvariantError(f"window was {window}, allowed is a power of 2 from 64 to 2**18")
         self.instrument = instrument
-        self._head = np.zeros((2, kernel.HEAD_SIZE), np.int64)
-        self._near = np.zeros((2, window), np.int64)
-        self._bits = np.zeros((2, kernel.words(window)), np.uint64)
-        self._far = np.zeros((2, _FIRST_SLOTS, 2), np.int64)
-        self._room = _FIRST_SLOTS // 2
-        self._touch: Touch = _EMPTY
+        self.block = np.zeros(at.block_size(window), np.int64)
+        """All of the book but its far levels, its features and its newest row: see the kernel."""
+        self.far = np.zeros((2, _FIRST_SLOTS, 2), np.int64)
+        """Levels outside the windows."""
+        self.known_touch: Touch | None = _EMPTY
+        """The touch as last read; None when the block has a newer one."""
+        self.block[at.WINDOW] = window
+        self.block[at.ROOM] = _FIRST_SLOTS // 2
+        self.block[at.TRADE_ID] = self.block[at.LAST_ID] = -1
+        self._head, self._near, self._bits = _views(self.block, window)
+        self.features = Features(
+            self.block[at.CLOCK : at.VALUES], self.block[at.VALUES : at.ROW].view(np.float64)
+        )
+        self.row = self.block[at.ROW : at.TICKERS].view(MARKET_STATE).reshape(())
+        """The newest row, MARKET_STATE[()]; written by ``moved``."""
 
     def clear(self) -> None:
         """Forget every level."""
         for side in (kernel.BIDS, kernel.ASKS):
-            kernel.clear_side(self._head, self._near, self._bits, self._far, side)
-        self._room = min(self._far.shape[1] // 2, MAX_LEVELS)
-        self._touch = _EMPTY
+            kernel.clear_side(self._head, self._near, self._bits, self.far, side)
+        self.block[at.ROOM] = min(self.far.shape[1] // 2, MAX_LEVELS)
+        self.block[at.TOUCH : at.GRID] = 0
+        self.known_touch = _EMPTY
 
     def apply(self, levels: np.ndarray) -> None:
         """Set levels, int64[n, 3] rows of side (0 bid, 1 ask), ticks, lots, in order.
@@ -65,34 +78,63 @@ class Book:
         row that no reader of ours makes (side not 0 or 1, ticks below 1, negative lots).
         """
         count = len(levels)
-        if count > self._room:
+        if count > self.block[at.ROOM]:
             self._make_room(count)
-        self._room -= count
-        touch = kernel.apply(levels, self._head, self._near, self._bits, self._far, DEPTH_LEVELS)
-        if touch[0] < 0:
+        if update.apply(levels, self.block, self.far, DEPTH_LEVELS) != update.APPLIED:
             raise InvariantError(f"levels of {self.instrument.name} held a row that is no level")
-        self._touch = touch
+        self.known_touch = None
+
+    def moved(self, event_ns: int, recv_ns: int, *, is_live: bool) -> None:
+        """Take the book as it is now into the row, and into the features if it is believed."""
+        update.moved(self.block, event_ns, recv_ns, is_live)
+
+    def go_on_from(self, other: Book) -> None:
+        """Take place, features and newest trade of the book that this one replaces."""
+        for first, end in ((at.INDEX, at.INDEX + 1), (at.TRADE_ID, at.HEAD), (at.CLOCK, at.ROW)):
+            self.block[first:end] = other.block[first:end]
+
+    @property
+    def place(self) -> int:
+        """Index of the instrument in the run, as its rows name it."""
+        return int(self.block[at.INDEX])
+
+    @place.setter
+    def place(self, index: int) -> None:
+        self.block[at.INDEX] = index
+
+    @property
+    def newest_trade(self) -> tuple[int, int]:
+        """Id and venue time in ns of the newest trade; -1 and 0 before the first."""
+        return int(self.block[at.TRADE_ID]), int(self.block[at.TRADE_NS])
+
+    @newest_trade.setter
+    def newest_trade(self, trade: tuple[int, int]) -> None:
+        self.block[at.TRADE_ID : at.TRADE_NS + 1] = trade
 
     def touch(self, count: int = DEPTH_LEVELS) -> Touch:
         """Return both bests and the depth sums of ``count`` levels; see ``Touch``.
 
-        For ``DEPTH_LEVELS`` the answer was made by the last ``apply`` and costs nothing.
+        For ``DEPTH_LEVELS`` the answer was made by the last ``apply``.
         """
-        if count == DEPTH_LEVELS:
-            return self._touch
-        touch: Touch = kernel.touch(self._head, self._near, self._bits, self._far, count)
+        touch = self.known_touch
+        if count != DEPTH_LEVELS:
+            out = np.zeros(kernel.TOUCH_SIZE, np.int64)
+            update.settle(self.block, self.far, count, out)
+            touch = _touch(out)
+        elif touch is None:
+            touch = self.known_touch = _touch(self.block[at.TOUCH : at.GRID])
         return touch
 
     @property
     def best_bid(self) -> tuple[int, int] | None:
         """Highest buy level as (ticks, lots), or None."""
-        touch = self._touch
+        touch = self.touch()
         return (touch[0], touch[1]) if touch[0] else None
 
     @property
     def best_ask(self) -> tuple[int, int] | None:
         """Lowest sell level as (ticks, lots), or None."""
-        touch = self._touch
+        touch = self.touch()
         return (touch[2], touch[3]) if touch[2] else None
 
     def bids(self, count: int) -> np.ndarray:
@@ -111,7 +153,7 @@ class Book:
     @property
     def is_crossed(self) -> bool:
         """True if the best bid is at or above the best ask."""
-        touch = self._touch
+        touch = self.touch()
         return touch[0] >= touch[2] > 0
 
     def size(self) -> tuple[int, int]:
@@ -121,11 +163,11 @@ class Book:
 
     def lots_at(self, side: int, ticks: int) -> int:
         """Return the lots at one price of one side (0 bid, 1 ask), 0 for none."""
-        return int(kernel.lots_at(self._head, self._near, self._far, side, ticks))
+        return int(kernel.lots_at(self._head, self._near, self.far, side, ticks))
 
     def levels(self, side: int) -> dict[int, int]:
         """Return every level of one side (0 bid, 1 ask) as ticks to lots."""
-        rows = kernel.dump(self._head, self._near, self._bits, self._far, side)
+        rows = kernel.dump(self._head, self._near, self._bits, self.far, side)
         return {ticks: lots for _, ticks, lots in rows.tolist()}
 
     @property
@@ -141,11 +183,11 @@ class Book:
     @property
     def memory_bytes(self) -> int:
         """Bytes of the arrays, backed by the system or not."""
-        return sum(a.nbytes for a in (self._head, self._near, self._bits, self._far))
+        return self.block.nbytes + self.far.nbytes
 
     def _top(self, side: int, count: int) -> np.ndarray:
         rows = np.empty((max(0, min(count, self.size()[side])), 2), np.int64)
-        found = kernel.top(self._head, self._near, self._bits, self._far, side, rows)
+        found = kernel.top(self._head, self._near, self._bits, self.far, side, rows)
         return rows[:found]
 
     def _make_room(self, count: int) -> None:
@@ -159,12 +201,28 @@ class Book:
                 f"book of {self.instrument.name} would hold {held + count} levels a side, "
                 f"allowed are {MAX_LEVELS}"
             )
-        slots = self._far.shape[1]
+        slots = self.far.shape[1]
         # An eighth is kept spare, so that the levels are not counted again at every message.
         while held + count > slots * 3 // 8:
             slots *= 2
-        if slots > self._far.shape[1]:
+        if slots > self.far.shape[1]:
             grown = np.zeros((2, slots, 2), np.int64)
-            kernel.rehash(self._far, grown)
-            self._far = grown
-        self._room = min(slots // 2, MAX_LEVELS) - held
+            kernel.rehash(self.far, grown)
+            self.far = grown
+        self.block[at.ROOM] = min(slots // 2, MAX_LEVELS) - held
+
+
+def _views(block: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return head, near and bits of a block; see ``core.kernels.block.book_of``."""
+    size = kernel.words(window)
+    near_at = at.BITS + 2 * size
+    return (
+        block[at.HEAD : at.TOUCH].reshape(2, kernel.HEAD_SIZE),
+        block[near_at : near_at + 2 * window].reshape(2, window),
+        block[at.BITS : near_at].view(np.uint64).reshape(2, size),
+    )
+
+
+def _touch(found: np.ndarray) -> Touch:
+    bid, bid_lots, ask, ask_lots, depth_bid, depth_ask = found.tolist()
+    return bid, bid_lots, ask, ask_lots, depth_bid, depth_ask

@@ -9,20 +9,19 @@ from collections import deque
 
 import numpy as np
 
+from core.bars import Bars
 from core.blend import Blend
-from core.clock import NS_PER_MS, NS_PER_S
+from core.clock import NS_PER_MS
 from core.config import Settings
 from core.features import Features
 from core.feeds.protocol import InstrumentFeed
-from core.market_row import fill_row
 from core.model.decision import AgentView, Forecast
-from core.model.market import MARKET_STATE, BookMoved, FeedState, TradePrint
+from core.model.market import BookMoved, FeedState, TradePrint
+from core.offset import ClockOffset
 from core.ports import Policy
 from core.signals.board import SIGNAL_NAMES, SignalBoard
-from core.snapshot import Bar
 
 HORIZONS_S = (1, 5)
-BARS_KEPT = 600
 ENTROPY_KEPT = 300
 
 
@@ -34,31 +33,39 @@ class Desk:
     ) -> None:
         self.index = index
         self.feed = feed
+        feed.book.place = index
         self.instrument = feed.instrument
-        self.features = Features()
+        self.clock = ClockOffset(settings.risk)
         self.board = SignalBoard()
         self.blends = tuple(Blend(settings.blend, h, len(SIGNAL_NAMES)) for h in HORIZONS_S)
         self.forecasts: tuple[Forecast, ...] = ()
         self.agent: AgentView | None = None
         self.entropy_history: deque[float] = deque(maxlen=ENTROPY_KEPT)
-        self.bars: deque[Bar] = deque(maxlen=BARS_KEPT)
-        self.row = np.zeros((), MARKET_STATE)
-        """The newest MarketState row, rewritten on every message."""
+        self.bars = Bars()
         self._policy = policy
         self._agent_cadence_ns = settings.agent.cadence_ms * NS_PER_MS
         self._agent_due_ns = 0
         self._horizon_s = settings.strategy.horizon_s
+        self._tick = float(self.instrument.tick_size)
+        self._lot = float(self.instrument.lot_size)
+
+    @property
+    def features(self) -> Features:
+        """What the feed's book makes of itself and of the trades."""
+        return self.feed.book.features
+
+    @property
+    def row(self) -> np.ndarray:
+        """The newest MarketState row, MARKET_STATE[()], rewritten on every message."""
+        return self.feed.book.row
 
     @property
     def is_live(self) -> bool:
         """True if the book may be believed and priced from."""
-        book = self.feed.book
-        return (
-            self.feed.state is FeedState.LIVE
-            and book.best_bid is not None
-            and book.best_ask is not None
-            and not book.is_crossed
-        )
+        if self.feed.state is not FeedState.LIVE:
+            return False
+        bid, _, ask, *_ = self.feed.book.touch()
+        return 0 < bid < ask
 
     @property
     def forecast(self) -> Forecast | None:
@@ -69,24 +76,18 @@ class Desk:
         return None
 
     def on_book(self, event: BookMoved) -> None:
-        if self.is_live:
-            bid, bid_lots, ask, ask_lots, depth_bid, depth_ask = self.feed.book.touch()
-            self.features.on_book(
-                event.ts_recv_ns, (bid, bid_lots), (ask, ask_lots), (depth_bid, depth_ask)
-            )
-            self._bar(event.ts_recv_ns, 0.0)
-        fill_row(
-            self.row, self.index, self.feed, self.features, event.ts_event_ns, event.ts_recv_ns
-        )
+        if self.feed.state is FeedState.LIVE:
+            bid, _, ask, *_ = self.feed.book.touch()
+            if 0 < bid < ask:
+                self.bars.add(event.ts_recv_ns, 0.5 * (bid + ask) * self._tick, 0.0)
 
     def on_trade(self, event: TradePrint) -> None:
-        self.features.on_trade(event.ts_recv_ns, event.price_ticks, event.qty_lots, event.aggressor)
         if self.bars:
-            self._bar(event.ts_recv_ns, float(self.instrument.qty(event.qty_lots)))
+            price = self.features.mid_ticks * self._tick
+            self.bars.add(event.ts_recv_ns, price, event.qty_lots * self._lot)
 
     def on_doubt(self) -> None:
         """The feed left ``live``: what was learnt stays, what was pending is dropped."""
-        self.features.reset()
         self.board.reset()
         self.agent = None
         self.forecasts = ()
@@ -115,15 +116,3 @@ class Desk:
     def bucket(self) -> str | None:
         """Volatility bucket: calm, normal, lively, wild; None until there is a history."""
         return self.board.volatility_bucket
-
-    def _bar(self, now_ns: int, volume: float) -> None:
-        price = self.features.mid_ticks * float(self.instrument.tick_size)
-        end_s = now_ns // NS_PER_S + 1
-        if self.bars and self.bars[-1].end_s == end_s:
-            last = self.bars[-1]
-            self.bars[-1] = Bar(
-                end_s, last.open, max(last.high, price), min(last.low, price), price,
-                last.volume + volume,
-            )  # fmt: skip
-        else:
-            self.bars.append(Bar(end_s, price, price, price, price, volume))

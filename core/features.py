@@ -10,9 +10,10 @@ from core.kernels import features as kernel
 class Features:
     """Running features of one instrument; see ``core.kernels.features`` for the formulas."""
 
-    def __init__(self) -> None:
-        self.clock = kernel.new_clock()
-        self.values = kernel.new_values()
+    def __init__(self, clock: np.ndarray | None = None, values: np.ndarray | None = None) -> None:
+        """``clock`` and ``values`` hold the state, int64[CLOCK_SIZE] and float64[VALUES_SIZE]."""
+        self.clock = kernel.new_clock() if clock is None else clock
+        self.values = kernel.new_values() if values is None else values
         self.vector = np.zeros(kernel.N_FEATURES, np.float64)
         """Last vector read, float64[N_FEATURES], order of ``FEATURE_NAMES``."""
         self.is_ready = False

@@ -8,7 +8,7 @@ reader below, which is plain msgspec and ``Instrument.ticks`` and says what is w
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import localcontext
+from decimal import Decimal, localcontext
 from typing import Literal
 
 import msgspec
@@ -80,12 +80,15 @@ class LevelReader:
         capacity: int = 4096,
         *,
         off_lot: Literal["refuse", "floor"] = "refuse",
+        grid: np.ndarray | None = None,
     ) -> None:
+        """``grid`` is where the grid is kept, int64[GRID_SIZE]; None makes an array."""
         self.instrument = instrument
         self.off_lot = off_lot
         self.slow_reads = 0
         """Lists the kernel did not know; on a live feed this stays near zero."""
-        self._grid = grid_of(instrument, floors=off_lot == "floor")
+        self._grid = np.zeros(kernel.GRID_SIZE, np.int64) if grid is None else grid
+        self._grid[:] = grid_of(instrument, floors=off_lot == "floor")
         self._rows = np.empty((capacity, 3), np.int64)
         self._small = _SHORTEST_ROW * capacity
         """Bytes that cannot hold more rows than there is room for."""
@@ -183,7 +186,15 @@ def grid_of(instrument: Instrument, *, floors: bool) -> np.ndarray:
     grid[kernel.QTY_DECIMALS] = instrument.qty_decimals
     grid[kernel.LOT_UNITS] = instrument.lot_units
     grid[kernel.FLOORS] = floors
+    grid[kernel.TICK_PARTS] = _parts(instrument.tick_size)
+    grid[kernel.LOT_PARTS] = _parts(instrument.lot_size)
     return grid
+
+
+def _parts(size: Decimal) -> int:
+    """Return an increment in parts of the quick reader, or 0 where they do not fit it."""
+    parts = size.scaleb(kernel.PARTS_DECIMALS)
+    return int(parts) if parts == int(parts) and parts <= MAX_STEPS else 0
 
 
 def exact_row(instrument: Instrument, level: Level) -> tuple[int, int, int]:

@@ -15,7 +15,10 @@ import numpy as np
 from core.clock import NS_PER_S, Clock
 from core.engine import Engine
 from core.errors import InvariantError
-from core.feeds.protocol import FeedProtocol
+from core.feeds.handover import Replacer
+from core.feeds.joined import Joined
+from core.feeds.link import FeedLink
+from core.feeds.protocol import FeedCounters, FeedProtocol
 from core.model.market import (
     BookMoved,
     FeedOutput,
@@ -24,6 +27,7 @@ from core.model.market import (
 )
 from core.orders import Submit
 from core.ports import Broker, EventSink, RowSink
+from core.recordings import Recordings
 
 SILENCE_NS = 120 * NS_PER_S
 """A longer silence is not lived through timer by timer."""
@@ -62,7 +66,6 @@ class Session:
         self.inner: FeedProtocol = engine.protocol
         self.venue = self.inner.venue
         self.instruments = self.inner.instruments
-        self.counters = self.inner.counters
         self.feed_timings = Timings()
         self.decision_timings = Timings()
         self.wake: asyncio.Event | None = None
@@ -73,6 +76,22 @@ class Session:
         """The wall clock of a live venue; None where the tape or the simulated market is it."""
         self.finished = ""
         """Why no more market data will come; empty while it may."""
+        self.recordings: Recordings | None = None
+        """Tape and capture with their bounds; None in a replay. Read by the picture."""
+        self._due_ns = 0
+        """Nothing is due before; 0 when something happened since that was found out."""
+        self.links: dict[str, FeedLink] = {}
+        """What the sockets count, by venue; empty where there are none."""
+
+    @property
+    def counters(self) -> FeedCounters:
+        """The feed's counts; of several venues their sums."""
+        return self.inner.counters
+
+    def counters_of(self, instrument: int) -> FeedCounters:
+        """Return the counts of the venue of an instrument."""
+        inner = self.inner
+        return inner.part_of(instrument).counters if isinstance(inner, Joined) else inner.counters
 
     # --- the face of a feed protocol --------------------------------------------------------------
 
@@ -85,9 +104,11 @@ class Session:
 
     def receive(self, data: bytes, recv_ns: int) -> list[FeedOutput]:
         """Take one frame at ``recv_ns``; return what the feed asks for."""
-        self.run_timers(recv_ns)
+        if recv_ns >= self._due_ns:
+            self.run_timers(recv_ns)
         start = time.perf_counter_ns()
-        requests = self._take(self.inner.receive(data, recv_ns))
+        outputs = self.inner.receive(data, recv_ns)
+        requests = self._take(outputs) if outputs or self.late_requests else []
         self.feed_timings.add(time.perf_counter_ns() - start)
         return requests
 
@@ -106,6 +127,14 @@ class Session:
     def on_time(self, now_ns: int) -> list[FeedOutput]:
         self.run_timers(now_ns)
         return self._take(self.inner.on_time(now_ns))
+
+    def install(self, handover: Replacer, now_ns: int) -> list[FeedOutput]:
+        """Go on with the protocol of a second connection; see ``core.feeds.handover``."""
+        self.run_timers(now_ns)
+        self.inner, outputs = handover.replace(self.inner, now_ns)
+        # What the old connection was to be asked for is not the new one's business.
+        self.late_requests.clear()
+        return self._take(outputs)
 
     def _take(self, outputs: Iterable[FeedOutput]) -> list[FeedOutput]:
         """Give market events to engine, broker and tape; return the requests."""
@@ -132,8 +161,10 @@ class Session:
 
     def next_due_ns(self) -> int | None:
         """Return when ``run_timers`` has something to do next."""
-        dues = (self.engine.next_due_ns(), self.broker.next_due_ns())
-        return min((due for due in dues if due is not None), default=None)
+        engine_ns, broker_ns = self.engine.next_due_ns(), self.broker.next_due_ns()
+        if engine_ns is None or broker_ns is None:
+            return broker_ns if engine_ns is None else engine_ns
+        return min(engine_ns, broker_ns)
 
     def run_timers(self, now_ns: int) -> None:
         """Run everything that was due up to ``now_ns``, each at its own time."""
@@ -151,6 +182,7 @@ class Session:
                 self.engine.advance(due_ns)
                 self.decision_timings.add(time.perf_counter_ns() - start)
             self.hand_over()
+        self._due_ns = due_ns or 0
 
     def catch_up(self) -> None:
         """Run what is due by the wall clock, where there is one; before a command acts."""
@@ -173,6 +205,7 @@ class Session:
 
     def send_cancels(self) -> None:
         """Send every queued cancel now; cancels wait for nothing."""
+        self._due_ns = 0
         while (cancel := self.engine.execution.orders.pop_cancel()) is not None:
             self.broker.cancel(cancel.client_order_id, self.engine.context.now_ns)
         self._take_reports()
@@ -199,6 +232,7 @@ class Session:
 
     def _submit(self, submit: Submit) -> None:
         if self.engine.execution.leave(submit.order):
+            self._due_ns = 0
             self.broker.submit(submit.order, self.engine.context.now_ns)
             self._take_reports()
 

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+UpdateId = Annotated[int, Meta(ge=0, le=2**63 - 2)]
+"""The chain holds ids, and the one after, as int64."""
 
 
 class Frame(msgspec.Struct, gc=False):
@@ -29,8 +31,8 @@ class Kind(msgspec.Struct, gc=False):
 
 class Depth(msgspec.Struct, gc=False):
     s: str
-    U: int
-    u: int
+    U: UpdateId
+    u: UpdateId
     b: Raw
     a: Raw
     E: int = 0
@@ -58,7 +60,7 @@ class AggTrade(msgspec.Struct, gc=False):
 
 class Ticker(msgspec.Struct, gc=False):
     s: str
-    u: int
+    u: UpdateId
     b: Raw
     B: Raw
     a: Raw
@@ -66,7 +68,7 @@ class Ticker(msgspec.Struct, gc=False):
 
 
 class Depths(msgspec.Struct, gc=False):
-    last_update_id: int = msgspec.field(name="lastUpdateId")
+    last_update_id: UpdateId = msgspec.field(name="lastUpdateId")
     bids: Raw
     asks: Raw
 
@@ -78,3 +80,9 @@ TRADE = msgspec.json.Decoder(Trade)
 AGG_TRADE = msgspec.json.Decoder(AggTrade)
 TICKER = msgspec.json.Decoder(Ticker)
 SNAPSHOT = msgspec.json.Decoder(Depths)
+
+
+def payload_of(text: bytes) -> bytes | Raw:
+    """Return what a frame of a combined stream holds, or the text itself. Errors: msgspec's."""
+    data = FRAME.decode(text).data
+    return text if data is UNSET else data

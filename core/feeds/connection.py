@@ -1,7 +1,8 @@
-"""What every venue's protocol shares: feed states, staleness, counters, trade prints.
+"""What every venue's protocol shares: feed states, silence, doubt, counters, trade prints.
 
-The invariant that holds everywhere: a book that is neither LIVE nor STALE is empty, so nobody can
-trade on, or draw, levels that are not believed. ``_move`` is the only place where a state changes.
+Every change of a state goes through ``_move`` and so through the table of ``core.feeds.states``.
+Three ways lead there: ``_lose`` (the book is known to be wrong), ``_doubt`` (something speaks
+against it) and ``_relieve`` (it does no longer).
 """
 
 from __future__ import annotations
@@ -15,23 +16,21 @@ from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
 from core.errors import ValueRefused
 from core.feeds.protocol import FeedCounters, InstrumentFeed
+from core.feeds.states import BELIEVED, WAITING, advance
 from core.feeds.times import printable
 from core.levels import LevelReader
 from core.model.instrument import Instrument
 from core.model.market import (
     BookMoved,
+    FeedCause,
     FeedOutput,
     FeedState,
-    FeedStateChanged,
     Reconnect,
     TradePrint,
 )
 
 MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueRefused)
 """What reading a message of the world can raise; anything else is a bug of ours."""
-
-BELIEVED = frozenset({FeedState.LIVE, FeedState.STALE})
-"""States whose book holds levels."""
 
 MAX_ANEW = 3
 """Books subscribed anew at once, by two messages each; a new connection needs fewer than more
@@ -47,6 +46,10 @@ class VenueConnection:
     """One venue, one connection; each venue's protocol adds its messages and continuity rule."""
 
     venue = ""
+    crossing_is_wrong = True
+    """A crossed or locked book of one venue that matches all the time is a wrong book."""
+    silence_is_loss = True
+    """A venue that has heartbeats, or never rests, and says nothing has lost the connection."""
 
     def __init__(self, instruments: Sequence[Instrument], settings: Settings) -> None:
         self.instruments = [InstrumentFeed(one, Book(one)) for one in instruments]
@@ -57,7 +60,18 @@ class VenueConnection:
         self._stale_after_ns = settings.feed.stale_after_ms * NS_PER_MS
         self._last_frame_ns: int | None = None
         self._was_live = [False] * len(instruments)
+        self._crossed_after_ns = settings.feed.crossed_after_ms * NS_PER_MS
         self._has_stale = False
+        self._crossed_since_ns: dict[int, int] = {}
+        """Believed books whose best prices are crossed or locked, and since when."""
+        self._crossed_whole: set[int] = set()
+        """Those of them that came crossed in a snapshot: asking for another one heals nothing."""
+        self._heard_ns = [0] * len(instruments)
+        """When each instrument's newest message came, of whatever kind; see ``_heard_of``."""
+        self._has_beat = [False] * len(instruments)
+        """Whether an instrument has a heartbeat of its own, so that its silence says something."""
+        self._last_beat = -1
+        """Number of the connection's newest heartbeat, where they are numbered."""
         self._is_closed = False
         """A connection has ended and no other one is open: replies on their way mean nothing."""
         self._asked_to_reconnect = False
@@ -65,8 +79,6 @@ class VenueConnection:
         self._live_since_ns = [0] * len(instruments)
         self._waits_since_ns = [0] * len(instruments)
         """Since when each book that is not believed waits for its snapshot."""
-        self._newest_trades = [(-1, 0)] * len(instruments)
-        """Id and venue time of each instrument's newest trade."""
         self._later: dict[int, tuple[int, list[FeedOutput]]] = {}
         """What to send of an instrument, and from when on."""
 
@@ -77,16 +89,16 @@ class VenueConnection:
         outputs: list[FeedOutput] = []
         self._later.clear()
         for index in range(len(self.instruments)):
-            self._move(outputs, index, FeedState.CONNECTING, f"disconnected: {reason}", now_ns)
+            self._move(outputs, index, FeedCause.CLOSED, f"disconnected: {reason}", now_ns)
         self._last_frame_ns = None
         self._is_closed = True
         return outputs
 
     def on_time(self, now_ns: int) -> list[FeedOutput]:
-        """Mark books stale when no frame of the connection came for the stale time.
+        """Mark books stale when nothing came for the stale time; send what was put off until now.
 
-        Liveness is the connection's: a quiet instrument on a talking connection is not stale.
-        What was put off until now is sent.
+        Liveness is the connection's: a quiet instrument on a talking connection is not stale,
+        unless it has a heartbeat of its own.
         """
         outputs: list[FeedOutput] = []
         due = [index for index, (due_ns, _) in self._later.items() if due_ns <= now_ns]
@@ -102,9 +114,11 @@ class VenueConnection:
             for index, feed in enumerate(self.instruments):
                 if feed.state is FeedState.LIVE:
                     reason = f"no frame for {self._stale_after_ns / NS_PER_S:g} s"
-                    self._move(outputs, index, FeedState.STALE, reason, now_ns)
+                    self._move(outputs, index, FeedCause.SILENT, reason, now_ns)
                     self._has_stale = True
-        if silent_ns > SILENCES_TO_RECONNECT * self._stale_after_ns:
+        else:
+            self._find_silent(outputs, now_ns)
+        if self.silence_is_loss and silent_ns > SILENCES_TO_RECONNECT * self._stale_after_ns:
             self._ask_reconnect(outputs, f"no frame for {silent_ns // NS_PER_S} s")
         for index in range(len(self.instruments)):
             self._await_snapshot(outputs, index, now_ns)
@@ -113,8 +127,10 @@ class VenueConnection:
     def _opened(self, now_ns: int, reason: str) -> list[FeedOutput]:
         outputs: list[FeedOutput] = []
         for index in range(len(self.instruments)):
-            self._move(outputs, index, FeedState.BUFFERING, reason, now_ns)
+            self._move(outputs, index, FeedCause.OPENED, reason, now_ns)
         self._last_frame_ns = now_ns
+        self._has_beat = [False] * len(self.instruments)
+        self._last_beat = -1
         self._is_closed = False
         self._asked_to_reconnect = False
         self._waits_since_ns = [now_ns] * len(self.instruments)
@@ -130,7 +146,41 @@ class VenueConnection:
             self._has_stale = False
             for index, feed in enumerate(self.instruments):
                 if feed.state is FeedState.STALE:
-                    self._move(outputs, index, FeedState.LIVE, "frames came again", now_ns)
+                    if self._silence_ns(index, now_ns) > self._stale_after_ns:
+                        self._has_stale = True
+                    else:
+                        self._move(outputs, index, FeedCause.HEARD, "frames came again", now_ns)
+        if self._crossed_since_ns:
+            self._watch_crossed(outputs, now_ns)
+
+    def _heard_of(self, index: int, now_ns: int, *, is_beat: bool = False) -> None:
+        """A message of the instrument came; a heartbeat of its own promises the next one."""
+        self._heard_ns[index] = now_ns
+        if is_beat:
+            self._has_beat[index] = True
+
+    def _count_beat(self, number: int) -> None:
+        """Follow the numbers of the connection's heartbeats; a jump is that many seconds lost."""
+        if 0 <= self._last_beat < number - 1:
+            self.counters.heartbeats_lost += number - self._last_beat - 1
+        self._last_beat = number
+
+    def _silence_ns(self, index: int, now_ns: int) -> int:
+        """Return for how long an instrument that has heartbeats said nothing, 0 without them."""
+        return now_ns - self._heard_ns[index] if self._has_beat[index] else 0
+
+    def _find_silent(self, outputs: list[FeedOutput], now_ns: int) -> None:
+        """Mark instruments that fell silent while the connection talks; then ask for them anew."""
+        for index, feed in enumerate(self.instruments):
+            silent_ns = self._silence_ns(index, now_ns)
+            if feed.state in BELIEVED and silent_ns > self._stale_after_ns:
+                reason = f"nothing of it for {silent_ns / NS_PER_S:.1f} s, heartbeats neither"
+                if feed.state is FeedState.LIVE:
+                    self._move(outputs, index, FeedCause.SILENT, reason, now_ns)
+                    self._has_stale = True
+                elif silent_ns > SILENCES_TO_RECONNECT * self._stale_after_ns:
+                    self._has_beat[index] = False
+                    self._lose(outputs, index, FeedCause.SILENT, reason, now_ns)
 
     def _ask_reconnect(self, outputs: list[FeedOutput], reason: str) -> None:
         if not self._asked_to_reconnect:
@@ -138,22 +188,70 @@ class VenueConnection:
             outputs.append(Reconnect(reason))
 
     def _await_snapshot(self, outputs: list[FeedOutput], index: int, now_ns: int) -> None:
-        """Ask again for a snapshot that did not come; loss at the start shows in nothing else."""
+        """Ask again for a snapshot that did not come; loss at the start shows in nothing else.
+
+        A doubt that nothing settles for as long is settled by a snapshot too.
+        """
         feed = self.instruments[index]
-        is_waiting = feed.state in {FeedState.BUFFERING, FeedState.RESYNCING}
+        is_doubtful = feed.state is FeedState.SUSPECT and index not in self._crossed_whole
+        is_waiting = feed.state in WAITING or is_doubtful
         if not is_waiting or index in self._later or self._asked_to_reconnect:
             return
-        if now_ns - self._waits_since_ns[index] > SILENCES_TO_RECONNECT * self._stale_after_ns:
+        since_ns = feed.since_ns if is_doubtful else self._waits_since_ns[index]
+        if now_ns - since_ns > SILENCES_TO_RECONNECT * self._stale_after_ns:
             self._waits_since_ns[index] = now_ns
-            self._ask_anew(outputs, index, now_ns)
+            if is_doubtful and feed.cause is not None:
+                self._lose(outputs, index, feed.cause, f"{feed.reason}, for too long", now_ns)
+            else:
+                self._ask_anew(outputs, index, now_ns)
 
     def _ask_anew(self, outputs: list[FeedOutput], index: int, now_ns: int) -> None:
         """Ask for the book of an instrument again, where the venue has a way to."""
 
+    # --- doubt
+
+    def _lose(
+        self, outputs: list[FeedOutput], index: int, cause: FeedCause, reason: str, now_ns: int
+    ) -> None:
+        """The book is known to be wrong or incomplete: empty it and ask for a new one."""
+        self._move(outputs, index, cause, printable(reason), now_ns)
+        self._ask_anew(outputs, index, now_ns)
+
     def _refuse_book(self, outputs: list[FeedOutput], index: int, reason: str, now_ns: int) -> None:
         """A book message could not be used: the book has lost its place."""
-        text = f"a book message was refused: {printable(reason)}"
-        self._move(outputs, index, FeedState.RESYNCING, text, now_ns)
+        text = f"a book message was refused: {reason}"
+        self._lose(outputs, index, FeedCause.REFUSED, text, now_ns)
+
+    def _doubt(
+        self, outputs: list[FeedOutput], index: int, cause: FeedCause, reason: str, now_ns: int
+    ) -> None:
+        """Something speaks against a believed book: the first time suspect it, then lose it."""
+        state = self.instruments[index].state
+        if state is FeedState.SUSPECT:
+            self._lose(outputs, index, cause, reason, now_ns)
+        elif state in BELIEVED:
+            self._move(outputs, index, cause, printable(reason), now_ns)
+
+    def _relieve(
+        self, outputs: list[FeedOutput], index: int, doubt: FeedCause, cause: FeedCause, now_ns: int
+    ) -> None:
+        """What made the book suspect is over; a book suspected for something else stays so."""
+        feed = self.instruments[index]
+        if feed.state is FeedState.SUSPECT and feed.cause is doubt:
+            self._move(outputs, index, cause, "", now_ns)
+
+    def _watch_crossed(self, outputs: list[FeedOutput], now_ns: int) -> None:
+        """Doubt a book that stays crossed while frames go on, and doubt it again after as long."""
+        for index, since_ns in list(self._crossed_since_ns.items()):
+            feed, lasted_ns = self.instruments[index], now_ns - since_ns
+            is_doubted = feed.state is FeedState.SUSPECT and feed.cause is FeedCause.CROSSED
+            if is_doubted and index in self._crossed_whole:
+                continue
+            if lasted_ns > self._crossed_after_ns * (1 + is_doubted):
+                touch = feed.book.touch()
+                bid, ask = (feed.instrument.price_text(touch[n]) for n in (0, 2))
+                reason = f"bid {bid} at or above ask {ask} for {lasted_ns / NS_PER_S:.1f} s"
+                self._doubt(outputs, index, FeedCause.CROSSED, reason, now_ns)
 
     def _send_later(self, index: int, messages: list[FeedOutput], now_ns: int) -> None:
         """Send the messages after a wait that doubles with every refusal, up to the ceiling."""
@@ -169,7 +267,7 @@ class VenueConnection:
         for index, feed in enumerate(self.instruments):
             if feed.state not in BELIEVED:
                 reason = f"the venue said: {printable(message)}"
-                self._move(outputs, index, feed.state, reason, now_ns)
+                self._move(outputs, index, FeedCause.VENUE_SAID, reason, now_ns)
 
     # --- instruments
 
@@ -177,46 +275,56 @@ class VenueConnection:
         return [i for i, feed in enumerate(self.instruments) if feed.state in BELIEVED]
 
     def _move(
-        self, outputs: list[FeedOutput], index: int, state: FeedState, reason: str, now_ns: int
+        self, outputs: list[FeedOutput], index: int, cause: FeedCause, reason: str, now_ns: int
     ) -> None:
-        """Enter ``state``; the one place where a feed state changes."""
+        """Take ``cause`` in; the table says which state follows."""
         feed = self.instruments[index]
-        if state is FeedState.LIVE and feed.state not in BELIEVED:
+        was = feed.state
+        change = advance(feed, index, cause, reason, now_ns)
+        if change is None:
+            return
+        outputs.append(change)
+        if change.state is FeedState.LIVE and was not in BELIEVED:
             self.counters.resyncs += self._was_live[index]
             self._was_live[index] = True
             self._live_since_ns[index] = now_ns
-        if state not in BELIEVED:
-            if feed.state in BELIEVED:
+            if feed.book.is_crossed:
+                self._crossed_whole.add(index)
+        if change.state not in BELIEVED:
+            self._crossed_since_ns.pop(index, None)
+            self._crossed_whole.discard(index)
+            if change.state in WAITING and was not in WAITING:
                 self._waits_since_ns[index] = now_ns
+            if was in BELIEVED:
                 was_live_ns = now_ns - self._live_since_ns[index]
                 if was_live_ns > self._feed_settings.backoff_max_ms * NS_PER_MS:
                     self._refusals[index] = 0
-            feed.book.clear()
-        if (feed.state, feed.reason) != (state, reason):
-            feed.state, feed.reason = state, reason
-            outputs.append(FeedStateChanged(index, state, reason, now_ns))
+        if change.cause is FeedCause.IMPOSSIBLE:
+            self._ask_reconnect(outputs, change.reason)
 
     def _book_moved(
         self, outputs: list[FeedOutput], index: int, event_ns: int, recv_ns: int
     ) -> None:
-        """The message was applied; a crossed book is counted and left to the risk gate."""
+        """The message was applied; a crossed book is counted, and doubted if it stays so."""
         feed = self.instruments[index]
-        feed.crossed += feed.book.is_crossed
         feed.last_event_ns, feed.last_recv_ns = event_ns, recv_ns
+        feed.book.moved(event_ns, recv_ns, is_live=feed.state is FeedState.LIVE)
         outputs.append(BookMoved(index, event_ns, recv_ns))
+        self._find_crossed(outputs, index, recv_ns)
+
+    def _find_crossed(self, outputs: list[FeedOutput], index: int, recv_ns: int) -> None:
+        feed = self.instruments[index]
+        if feed.book.is_crossed:
+            feed.crossed += 1
+            if self.crossing_is_wrong:
+                self._crossed_since_ns.setdefault(index, recv_ns)
+        elif self._crossed_since_ns and self._crossed_since_ns.pop(index, 0):
+            self._crossed_whole.discard(index)
+            self._relieve(outputs, index, FeedCause.CROSSED, FeedCause.UNCROSSED, recv_ns)
 
     def _traded(self, outputs: list[FeedOutput], trade: TradePrint) -> None:
         feed = self.instruments[trade.instrument]
-        feed.trades += 1
-        if trade.aggressor > 0:
-            feed.buy_lots += trade.qty_lots
-        elif trade.aggressor < 0:
-            feed.sell_lots += trade.qty_lots
-        else:
-            feed.unknown_lots += trade.qty_lots
-        feed.last_trade_ticks, feed.last_trade_lots = trade.price_ticks, trade.qty_lots
-        feed.last_trade_aggressor = trade.aggressor
-        feed.last_event_ns, feed.last_recv_ns = trade.ts_event_ns, trade.ts_recv_ns
+        feed.note_trade(trade)
         outputs.append(trade)
 
     def _is_repeat(self, index: int, first: int, event_ns: int) -> bool:
@@ -225,7 +333,7 @@ class VenueConnection:
         Ids rise. One that does not, with a time well after the newest trade's, is no repeat: the
         venue numbers anew (or the newest id was damaged), and no later trade would print else.
         """
-        newest, newest_ns = self._newest_trades[index]
+        newest, newest_ns = self.instruments[index].book.newest_trade
         is_anew = newest_ns > 0 and event_ns > newest_ns + _REPEAT_NS
         return first <= newest and not is_anew
 
@@ -240,6 +348,55 @@ class VenueConnection:
         if lots == 0:
             raise ValueRefused("trade quantity was 0, allowed is above zero")
         return ticks, lots
+
+    # --- handover to a second connection (core.feeds.handover)
+
+    def newest_trade_id(self, index: int) -> int:
+        """Return the id of an instrument's newest trade, -1 before the first."""
+        return self.instruments[index].book.newest_trade[0]
+
+    def take_over(
+        self, old: VenueConnection, prints: Sequence[TradePrint], now_ns: int
+    ) -> list[FeedOutput]:
+        """Go on in the place of ``old``, which is given up; return what changes thereby.
+
+        Its feeds and counters, which desks and brokers hold, become ours, with our books in
+        them. Of ``prints``, trades that came here while both were open, those come out that
+        ``old`` had not printed.
+        """
+        outputs: list[FeedOutput] = []
+        warmed, self.instruments = self.instruments, old.instruments
+        warmed_counters, self.counters = self.counters, old.counters
+        for name in self.counters.__struct_fields__:
+            total = getattr(self.counters, name) + getattr(warmed_counters, name)
+            setattr(self.counters, name, total)
+        for one in prints:
+            number = int(one.trade_id) if one.trade_id.isdigit() else -1
+            if number < 0 or not self._is_repeat(one.instrument, number, one.ts_event_ns):
+                self._traded(outputs, msgspec.structs.replace(one, ts_recv_ns=now_ns))
+        for index, (kept, warm) in enumerate(zip(self.instruments, warmed, strict=True)):
+            newest = max(kept.book.newest_trade, warm.book.newest_trade)
+            warm.book.go_on_from(kept.book)
+            warm.book.newest_trade = newest
+            self._was_live[index] |= old._was_live[index]
+            kept.book, kept.last_recv_ns = warm.book, now_ns
+            kept.crossed += warm.crossed
+            self._enter_as(outputs, index, warm, now_ns)
+            if kept.state in BELIEVED:
+                self._book_moved(outputs, index, warm.last_event_ns, now_ns)
+        return outputs
+
+    def _enter_as(
+        self, outputs: list[FeedOutput], index: int, warm: InstrumentFeed, now_ns: int
+    ) -> None:
+        """Bring an instrument to where a connection that takes over has it."""
+        kept = self.instruments[index]
+        if warm.state in BELIEVED:
+            self._move(outputs, index, FeedCause.TAKEN_OVER, "", now_ns)
+        elif kept.state is not warm.state:
+            self._move(outputs, index, FeedCause.OPENED, warm.reason, now_ns)
+        if kept.state is not warm.state and warm.cause is not None:
+            self._move(outputs, index, warm.cause, warm.reason, now_ns)
 
 
 class SocketOnly(VenueConnection):

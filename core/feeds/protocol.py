@@ -12,7 +12,21 @@ import msgspec
 
 from core.book import Book
 from core.model.instrument import Instrument
-from core.model.market import FeedOutput, FeedState
+from core.model.market import (
+    FeedCause,
+    FeedOutput,
+    FeedRequest,
+    FeedState,
+    FetchHttp,
+    GiveUp,
+    MarketEvent,
+    Reconnect,
+    Renew,
+    SendText,
+    TradePrint,
+)
+
+_REQUESTS = (SendText, FetchHttp, Reconnect, Renew, GiveUp)
 
 
 class FeedCounters(msgspec.Struct):
@@ -29,6 +43,10 @@ class FeedCounters(msgspec.Struct):
     checks: int = 0
     """Comparisons of the best level with an independent message of the venue."""
     checks_failed: int = 0
+    trades_lost: int = 0
+    """Trades that the venue numbered and that never came."""
+    heartbeats_lost: int = 0
+    """Heartbeats that the venue numbered and that never came: seconds of the connection lost."""
 
 
 class InstrumentFeed(msgspec.Struct):
@@ -38,6 +56,12 @@ class InstrumentFeed(msgspec.Struct):
     book: Book
     state: FeedState = FeedState.CONNECTING
     reason: str = "not connected yet"
+    cause: FeedCause | None = None
+    """What the state was last changed by; None before the first change."""
+    since_ns: int = 0
+    """When the state was entered; 0 before the first change."""
+    transitions: dict[FeedCause, int] = msgspec.field(default_factory=dict)
+    """How often each cause changed the state or its reason; no longer than ``FeedCause``."""
     trades: int = 0
     buy_lots: int = 0
     sell_lots: int = 0
@@ -50,13 +74,37 @@ class InstrumentFeed(msgspec.Struct):
     last_recv_ns: int = 0
     last_event_ns: int = 0
 
+    def note_trade(self, trade: TradePrint) -> None:
+        """Count a trade and take it into the features."""
+        self.count_trade(trade)
+        self.book.features.on_trade(
+            trade.ts_recv_ns, trade.price_ticks, trade.qty_lots, trade.aggressor
+        )
+
+    def count_trade(self, trade: TradePrint) -> None:
+        """Count a trade by its aggressor; it may become the last one."""
+        self.trades += 1
+        if trade.aggressor > 0:
+            self.buy_lots += trade.qty_lots
+        elif trade.aggressor < 0:
+            self.sell_lots += trade.qty_lots
+        else:
+            self.unknown_lots += trade.qty_lots
+        if trade.makes_last:
+            self.last_trade_ticks, self.last_trade_lots = trade.price_ticks, trade.qty_lots
+            self.last_trade_aggressor = trade.aggressor
+        self.last_event_ns, self.last_recv_ns = trade.ts_event_ns, trade.ts_recv_ns
+
 
 class FeedProtocol(Protocol):
     """One venue, one connection, any number of instruments."""
 
     venue: str
     instruments: list[InstrumentFeed]
-    counters: FeedCounters
+
+    @property
+    def counters(self) -> FeedCounters:
+        """What is counted, as of now."""
 
     def url(self) -> str:
         """Return the address to connect to."""
@@ -78,3 +126,15 @@ class FeedProtocol(Protocol):
 
     def on_time(self, now_ns: int) -> list[FeedOutput]:
         """Time passed: mark what has gone stale."""
+
+
+def split(outputs: list[FeedOutput]) -> tuple[list[MarketEvent], list[FeedRequest]]:
+    """Return what happened and what is asked for."""
+    events: list[MarketEvent] = []
+    requests: list[FeedRequest] = []
+    for output in outputs:
+        if isinstance(output, _REQUESTS):
+            requests.append(output)
+        else:
+            events.append(output)
+    return events, requests

@@ -16,20 +16,20 @@ from core.clock import NS_PER_MS
 from core.config import Settings
 from core.errors import ValueRefused
 from core.feeds.protocol import FeedCounters, InstrumentFeed
+from core.feeds.states import BELIEVED, advance
 from core.feeds.times import printable
 from core.levels import LevelReader
 from core.model.instrument import Instrument
 from core.model.market import (
     BookMoved,
+    FeedCause,
     FeedOutput,
     FeedState,
-    FeedStateChanged,
     Reconnect,
     TradePrint,
 )
 
 _AGGRESSOR = {"buy": 1, "sell": -1}
-_BELIEVED = {FeedState.LIVE, FeedState.STALE}
 
 
 _Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -70,7 +70,7 @@ class SimProtocol:
         out: list[FeedOutput] = []
         for index, feed in enumerate(self.instruments):
             feed.last_recv_ns = now_ns
-            out += self._enter(index, FeedState.BUFFERING, "waiting for a snapshot", now_ns)
+            out += self._move(index, FeedCause.OPENED, "waiting for a snapshot", now_ns)
         return out
 
     def receive(self, data: bytes, recv_ns: int) -> list[FeedOutput]:
@@ -91,13 +91,13 @@ class SimProtocol:
             return []
         is_snapshot = frame.type == "snapshot"
         if not is_snapshot and self.instruments[index].state is FeedState.BUFFERING:
-            return self._lose(index, "an update came before the snapshot", recv_ns)
-        if not is_snapshot and self.instruments[index].state not in _BELIEVED:
+            return self._lose(index, FeedCause.GAP, "an update came before the snapshot", recv_ns)
+        if not is_snapshot and self.instruments[index].state not in BELIEVED:
             return []
         if not is_snapshot and frame.seq != self._last_seq[index] + 1:
             self.counters.gaps += 1
             why = f"sequence was {frame.seq} after {self._last_seq[index]}"
-            return self._lose(index, why, recv_ns)
+            return self._lose(index, FeedCause.GAP, why, recv_ns)
         return self._apply(index, frame, is_snapshot, recv_ns)
 
     def on_http(self, url: str, body: bytes, recv_ns: int) -> list[FeedOutput]:  # noqa: ARG002 (port)
@@ -112,7 +112,7 @@ class SimProtocol:
         """No book may be believed until the next snapshot."""
         out: list[FeedOutput] = []
         for index in range(len(self.instruments)):
-            out += self._enter(index, FeedState.CONNECTING, reason, now_ns)
+            out += self._move(index, FeedCause.CLOSED, reason, now_ns)
         return out
 
     def on_time(self, now_ns: int) -> list[FeedOutput]:
@@ -122,7 +122,7 @@ class SimProtocol:
             silent_ns = now_ns - feed.last_recv_ns
             if feed.state is FeedState.LIVE and silent_ns > self._stale_after_ns:
                 why = f"silent for {silent_ns // NS_PER_MS} ms"
-                out += self._enter(index, FeedState.STALE, why, now_ns)
+                out += self._move(index, FeedCause.SILENT, why, now_ns)
         return out
 
     def _apply(
@@ -137,19 +137,22 @@ class SimProtocol:
             feed.book.apply(levels)
         except ValueRefused as error:
             self.counters.refused += 1
-            return self._lose(index, str(error), recv_ns)
+            return self._lose(index, FeedCause.REFUSED, str(error), recv_ns)
         self._last_seq[index] = frame.seq
         feed.last_recv_ns = recv_ns
         feed.last_event_ns = frame.ts
         feed.crossed += feed.book.is_crossed
         out: list[FeedOutput] = []
         if is_snapshot:
-            self.counters.resyncs += self._was_live[index] and feed.state not in _BELIEVED
+            self.counters.resyncs += self._was_live[index] and feed.state not in BELIEVED
             self._was_live[index] = True
-        out += self._enter(index, FeedState.LIVE, "", recv_ns)
+            out += self._move(index, FeedCause.SNAPSHOT, "", recv_ns)
+        elif feed.state is FeedState.STALE:
+            out += self._move(index, FeedCause.HEARD, "", recv_ns)
         for trade in trades:
-            _count(feed, trade)
+            feed.note_trade(trade)
             out.append(trade)
+        feed.book.moved(frame.ts, recv_ns, is_live=feed.state is FeedState.LIVE)
         out.append(BookMoved(index, frame.ts, recv_ns))
         return out
 
@@ -163,28 +166,11 @@ class SimProtocol:
             raise ValueRefused(f"trade was {price} x {qty}, allowed is above zero")
         return TradePrint(index, ticks, lots, _AGGRESSOR[side], trade_id, frame.ts, recv_ns)
 
-    def _lose(self, index: int, why: str, now_ns: int) -> list[FeedOutput]:
+    def _lose(self, index: int, cause: FeedCause, why: str, now_ns: int) -> list[FeedOutput]:
         """Stop believing a book and ask for a connection that begins with a snapshot."""
         why = printable(why)
-        return [*self._enter(index, FeedState.RESYNCING, why, now_ns), Reconnect(why)]
+        return [*self._move(index, cause, why, now_ns), Reconnect(why)]
 
-    def _enter(self, index: int, state: FeedState, reason: str, now_ns: int) -> list[FeedOutput]:
-        feed = self.instruments[index]
-        feed.reason = reason
-        if state not in _BELIEVED:
-            feed.book.clear()
-        if feed.state is state:
-            return []
-        feed.state = state
-        return [FeedStateChanged(index, state, reason, now_ns)]
-
-
-def _count(feed: InstrumentFeed, trade: TradePrint) -> None:
-    feed.trades += 1
-    if trade.aggressor > 0:
-        feed.buy_lots += trade.qty_lots
-    else:
-        feed.sell_lots += trade.qty_lots
-    feed.last_trade_ticks = trade.price_ticks
-    feed.last_trade_lots = trade.qty_lots
-    feed.last_trade_aggressor = trade.aggressor
+    def _move(self, index: int, cause: FeedCause, reason: str, now_ns: int) -> list[FeedOutput]:
+        change = advance(self.instruments[index], index, cause, reason, now_ns)
+        return [] if change is None else [change]

@@ -35,3 +35,11 @@ from numba import njit  # noqa: E402 (the cache folder must be set before numba 
 def jit(function: Any) -> Any:
     """Compile ``function`` with the house settings: cached, numpy errors, no fast maths."""
     return njit(cache=True, error_model="numpy")(function)
+
+
+def jit_inline(function: Any) -> Any:
+    """Compile as ``jit`` does, into the caller: for small functions of the hot path.
+
+    A call that passes arrays counts references with locked instructions; an inlined one does not.
+    """
+    return njit(error_model="numpy", inline="always")(function)

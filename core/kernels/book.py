@@ -2,16 +2,17 @@
 
 Asks are held by negated ticks, so on both sides the best level is the highest key. Each side
 has a dense window of lots by key with a three-level occupancy bitmap, and a hash of the keys
-outside it (open addressing, linear probing, no tombstones). After ``apply`` the best level of
+outside it (open addressing, linear probing, no tombstones). After ``touch`` the best level of
 a side that holds any lies in its window: when it does not, the window moves to it.
-No level is ever dropped. The caller makes room in the hash before it applies.
+No level is ever dropped. The caller makes room in the hash before it sets levels.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from core.kernels import jit
+from core.kernels import jit, jit_inline
+from core.kernels.machine import leading_zeros
 
 # head: int64[2, HEAD_SIZE], one row a side
 BASE, N_LEVELS, N_FAR, N_ABOVE, MOVES, HEAD_SIZE = range(6)
@@ -37,46 +38,36 @@ def words(window: int) -> int:
     return (window >> 6) + max(1, window >> 12) + 1
 
 
-@jit
+@jit_inline
 def _top_bit(word):
-    """Return the place of the highest set bit of a non-zero word, by halving."""
-    place = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        high = word >> np.uint64(step)
-        if high != 0:
-            word = high
-            place += step
-    return place
+    """Return the place of the highest set bit of a non-zero word."""
+    return 63 - leading_zeros(word)
 
 
-@jit
-def _below(word, place):
-    """Keep the bits of ``word`` under ``place`` (0 to 63)."""
-    return word & ((_ONE << np.uint64(place)) - _ONE)
-
-
-@jit
+@jit_inline
 def _next_lower(bits, window, side, index):
     """Return the highest occupied window index under ``index``, or -1."""
-    if index <= 0:
-        return -1
-    middle = window >> 6
-    upper = middle + max(1, window >> 12)
-    last = index - 1
-    word = last >> 6
-    here = bits[side, word] & (_ALL >> np.uint64(63 - (last & 63)))
-    if here == 0:
-        group = word >> 6
-        here = _below(bits[side, middle + group], word & 63)
+    found = np.int64(-1)
+    if index > 0:
+        middle = window >> 6
+        upper = middle + max(1, window >> 12)
+        last = index - 1
+        word = last >> 6
+        here = bits[side, word] & (_ALL >> np.uint64(63 - (last & 63)))
         if here == 0:
-            here = _below(bits[side, upper], group)
+            group = word >> 6
+            here = bits[side, middle + group] & ((_ONE << np.uint64(word & 63)) - _ONE)
             if here == 0:
-                return -1
-            group = _top_bit(here)
-            here = bits[side, middle + group]
-        word = (group << 6) + _top_bit(here)
-        here = bits[side, word]
-    return (word << 6) + _top_bit(here)
+                here = bits[side, upper] & ((_ONE << np.uint64(group)) - _ONE)
+                if here != 0:
+                    group = _top_bit(here)
+                    here = bits[side, middle + group]
+            if here != 0:
+                word = (group << 6) + _top_bit(here)
+                here = bits[side, word]
+        if here != 0:
+            found = (word << 6) + _top_bit(here)
+    return found
 
 
 @jit
@@ -133,7 +124,7 @@ def _far_set(head, far, window, side, key, lots):
 
 
 @jit
-def _set_all(levels, head, near, bits, far):
+def set_all(levels, head, near, bits, far):
     """Set rows of side, ticks, lots in order: the only writer of a level.
 
     The window's part is written out in the loop: a call that passes arrays counts references
@@ -209,20 +200,28 @@ def dump(head, near, bits, far, side):
     return out
 
 
-@jit
+@jit_inline
 def _settle(head, near, bits, far, side):
     """Return the window index of the best level, or -1; move the window where it must be.
 
     It moves when the best lies outside or in the lowest eighth, where the next levels down
     would soon all be in the hash.
     """
-    if head[side, N_LEVELS] == 0:
-        return -1
-    window = near.shape[1]
-    best = _next_lower(bits, window, side, window)
-    far_below = head[side, N_FAR] - head[side, N_ABOVE]
-    if head[side, N_ABOVE] == 0 and best >= 0 and (best >= window >> 3 or far_below == 0):
-        return best
+    best = np.int64(-1)
+    if head[side, N_LEVELS] > 0:
+        window = near.shape[1]
+        best = _next_lower(bits, window, side, window)
+        far_below = head[side, N_FAR] - head[side, N_ABOVE]
+        is_high = best >= window >> 3 or (best >= 0 and far_below == 0)
+        if head[side, N_ABOVE] > 0 or not is_high:
+            _move_window(head, near, bits, far, side)
+            best = window >> 1
+    return best
+
+
+@jit
+def _move_window(head, near, bits, far, side):
+    """Put the window of a side that holds levels around its best one."""
     levels = dump(head, near, bits, far, side)
     highest = 0
     for i in range(1, levels.shape[0]):
@@ -232,9 +231,8 @@ def _settle(head, near, bits, far, side):
     clear_side(head, near, bits, far, side)
     head[side, MOVES] += 1
     # The first level set on an empty side gives the window its place; setting it twice is harmless.
-    _set_all(levels[highest : highest + 1], head, near, bits, far)
-    _set_all(levels, head, near, bits, far)
-    return window >> 1
+    set_all(levels[highest : highest + 1], head, near, bits, far)
+    set_all(levels, head, near, bits, far)
 
 
 @jit
@@ -278,49 +276,54 @@ def top(head, near, bits, far, side, out):
 
 
 @jit
+def _depth_beyond(head, near, bits, far, side, count):
+    """Return the lots of the best ``count`` levels where some of them lie in the hash."""
+    rows = np.zeros((min(count, head[side, N_LEVELS]), 2), np.int64)
+    found = top(head, near, bits, far, side, rows)
+    total = 0
+    for i in range(found):
+        total += rows[i, 1]
+    return total
+
+
+@jit_inline
 def _depth(head, near, bits, far, side, best, count):
     """Return the lots of the best ``count`` levels, down from window index ``best``."""
-    if best < 0 or count <= 0:
-        return 0
-    window = near.shape[1]
-    total = 0
-    have = 0
+    total = np.int64(0)
+    left = count if best >= 0 else 0
     index = best
-    while index >= 0:
+    window = near.shape[1]
+    while index >= 0 and left > 0:
         word = index >> 6
         here = bits[side, word] & (_ALL >> np.uint64(63 - (index & 63)))
-        while here != 0:
+        while here != 0 and left > 0:
             place = _top_bit(here)
             here ^= _ONE << np.uint64(place)
             total += near[side, (word << 6) + place]
-            have += 1
-            if have == count:
-                return total
-        index = _next_lower(bits, window, side, word << 6)
-    if head[side, N_FAR] > 0:
-        rows = np.zeros((min(count, head[side, N_LEVELS]), 2), np.int64)
-        found = top(head, near, bits, far, side, rows)
-        total = 0
-        for i in range(found):
-            total += rows[i, 1]
+            left -= 1
+        if left > 0:
+            index = _next_lower(bits, window, side, word << 6)
+    if left > 0 and best >= 0 and head[side, N_FAR] > 0:
+        total = _depth_beyond(head, near, bits, far, side, count)
     return total
 
 
 @jit
-def touch(head, near, bits, far, count):
-    """Return both bests and the depth sums of ``count`` levels, TOUCH_SIZE ints; 0 is none."""
-    bid = _settle(head, near, bits, far, BIDS)
-    ask = _settle(head, near, bits, far, ASKS)
-    bid_ticks, bid_lots, ask_ticks, ask_lots = 0, 0, 0, 0
-    if bid >= 0:
-        bid_ticks = head[BIDS, BASE] + bid
-        bid_lots = near[BIDS, bid]
-    if ask >= 0:
-        ask_ticks = -(head[ASKS, BASE] + ask)
-        ask_lots = near[ASKS, ask]
-    depth_bid = _depth(head, near, bits, far, BIDS, bid, count)
-    depth_ask = _depth(head, near, bits, far, ASKS, ask, count)
-    return bid_ticks, bid_lots, ask_ticks, ask_lots, depth_bid, depth_ask
+def touch(head, near, bits, far, count, out):
+    """Write both bests and the depth sums of ``count`` levels to out, int64[TOUCH_SIZE]; 0 is none.
+
+    A window that must follow the market is moved first.
+    """
+    for side in range(2):
+        best = _settle(head, near, bits, far, side)
+        ticks, lots = np.int64(0), np.int64(0)
+        if best >= 0:
+            key = head[side, BASE] + best
+            ticks = key if side == BIDS else -key
+            lots = near[side, best]
+        out[2 * side] = ticks
+        out[2 * side + 1] = lots
+        out[4 + side] = _depth(head, near, bits, far, side, best, count)
 
 
 @jit
@@ -331,18 +334,6 @@ def is_sound(levels):
         if side < 0 or side > 1 or ticks < 1 or ticks > MAX_STEPS or lots < 0 or lots > MAX_STEPS:
             return False
     return True
-
-
-@jit
-def apply(levels, head, near, bits, far, count):
-    """Set levels in order, then return as ``touch``; the first is -1 for an unsound level.
-
-    levels int64[n, 3] of side, ticks, lots. Nothing is set when a level is unsound.
-    """
-    if not is_sound(levels):
-        return -1, 0, 0, 0, 0, 0
-    _set_all(levels, head, near, bits, far)
-    return touch(head, near, bits, far, count)
 
 
 @jit

@@ -78,7 +78,7 @@ def assert_sound(book: Book) -> None:
         assert head[kernel.N_ABOVE] == 0
         occupied = np.flatnonzero(book._near[side])
         assert head[kernel.N_LEVELS] == len(occupied) + head[kernel.N_FAR]
-        assert head[kernel.N_FAR] == np.count_nonzero(book._far[side, :, 0])
+        assert head[kernel.N_FAR] == np.count_nonzero(book.far[side, :, 0])
         if head[kernel.N_LEVELS]:
             assert len(occupied), "the best level lies in the window"
         first, middle = window >> 6, (window >> 6) + max(1, window >> 12)
@@ -86,7 +86,7 @@ def assert_sound(book: Book) -> None:
         assert marked(bits[:first]) == occupied.tolist()
         assert marked(bits[first:middle]) == sorted(set((occupied >> 6).tolist()))
         assert marked(bits[middle:]) == sorted(set((occupied >> 12).tolist()))
-        assert head[kernel.N_LEVELS] <= book._far.shape[1] // 2
+        assert head[kernel.N_LEVELS] <= book.far.shape[1] // 2
 
 
 near_ticks = st.integers(900, 1100)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.feeds.binance import MAX_TICKERS, BinanceProtocol
+from core.feeds.binance import BinanceProtocol
 from core.feeds.stitch import MAX_EVENTS
-from core.model.market import BookMoved, FeedState
+from core.kernels import block as at
+from core.model.market import BookMoved, FeedState, Renew
 from tests.core.feeds.wire import (
     MS,
     T0,
@@ -224,11 +225,11 @@ def test_bare_payloads_of_a_raw_stream_are_read_too():
     assert best(protocol) == ("99.99", "100.01")
 
 
-def test_announced_shutdown_asks_for_a_new_connection_once():
+def test_announced_shutdown_asks_for_another_connection_and_keeps_the_book():
     protocol = live()
-    outputs = protocol.receive(b'{"e":"serverShutdown","E":1}', T0)
-    outputs += protocol.receive(stream("", {"e": "serverShutdown"}), T0)
-    assert reconnects(outputs) == ["the venue announced a shutdown"]
+    for frame in (b'{"e":"serverShutdown","E":1}', stream("", {"e": "serverShutdown"})):
+        assert protocol.receive(frame, T0) == [Renew("the venue announced a shutdown")]
+    assert state(protocol) is FeedState.LIVE
 
 
 def test_error_reply_is_shown_as_the_reason_without_its_control_characters():
@@ -353,18 +354,27 @@ def test_payload_of_another_symbol_than_its_stream_is_refused(kind):
 def test_book_that_would_outgrow_its_bound_is_refused_and_resyncs(monkeypatch):
     protocol = live()
     monkeypatch.setattr("core.book.MAX_LEVELS", 4)
-    monkeypatch.setattr(protocol.instruments[0].book, "_room", 0)
+    protocol.instruments[0].book.block[at.ROOM] = 0
     protocol.receive(depth(101, 101, bids=[[f"{n}.00", "1.0"] for n in range(1, 9)]), T0)
     assert state(protocol) is FeedState.RESYNCING
     assert "allowed are 4" in protocol.instruments[0].reason
     assert protocol.counters.refused == 1
 
 
+def test_a_ticker_told_twice_does_not_stay_ahead_of_the_book():
+    protocol = live()
+    for _ in range(2):
+        protocol.receive(ticker(101, ["100.00", "1.0"], ["100.01", "1.5"]), T0)
+    protocol.receive(depth(101, 101, [], []), T0)
+    assert protocol.counters.checks == 1
+    assert protocol.instruments[0].book.block[at.N_TICKERS] == 0
+
+
 def test_tickers_ahead_of_the_book_are_bounded():
     protocol = live()
-    for n in range(101, 101 + 2 * MAX_TICKERS):
+    for n in range(101, 101 + 2 * at.MAX_TICKERS):
         protocol.receive(ticker(n, ["100.00", "1.0"], ["100.01", "1.5"]), T0)
-    assert len(protocol._symbols[0].tickers) == MAX_TICKERS
+    assert protocol.instruments[0].book.block[at.N_TICKERS] == at.MAX_TICKERS
 
 
 def test_buyer_as_maker_means_that_the_seller_took():
