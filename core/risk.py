@@ -29,6 +29,10 @@ class GateView(msgspec.Struct, frozen=True):
     working_buy_lots: int
     """Lots of our open buy orders, unfilled, worst case."""
     working_sell_lots: int
+    own_ticks: int | None
+    """Limit of our own open order on the other side that an order meets first; None for none."""
+    clock_offset_ms: float | None
+    """Our clock minus the venue's, the way of a message included; None if not known."""
     open_orders: int
     orders_last_minute: int
     today: Decimal | None
@@ -55,6 +59,7 @@ def check(order: Order, view: GateView, limits: RiskSettings) -> GateVerdict:
     """Evaluate every control that applies to ``order``."""
     checks = [
         *_book_checks(order, view, limits),
+        _own_order_check(order, view),
         *(_exit_checks(order, view) if order.reduces else _entry_checks(order, view, limits)),
     ]
     failed = [c for c in checks if not c.passed]
@@ -85,6 +90,23 @@ def _book_checks(order: Order, view: GateView, limits: RiskSettings) -> list[Lim
     return checks
 
 
+def _own_order_check(order: Order, view: GateView) -> LimitCheck:
+    """Keep us from trading with ourselves, which venues refuse as a wash trade.
+
+    Exits too: one that met our own order would close nothing. A close cancels our orders first.
+    Source: Alpaca-API issue 82, alpaca-java issue 145.
+    """
+    price, own = view.instrument.price_text(order.limit_ticks), view.own_ticks
+    if own is None:
+        return LimitCheck("own_orders", price, "none on the other side", passed=True)
+    is_buy = order.side is Side.BUY
+    limit = (
+        f"{'below our sell' if is_buy else 'above our buy'} at {view.instrument.price_text(own)}"
+    )
+    is_clear = order.limit_ticks < own if is_buy else order.limit_ticks > own
+    return LimitCheck("own_orders", price, limit, is_clear)
+
+
 def _entry_checks(order: Order, view: GateView, limits: RiskSettings) -> list[LimitCheck]:
     price = max(order.limit_ticks, view.ask_ticks or 0)
     notional = view.instrument.notional(price, order.qty_lots)
@@ -96,6 +118,9 @@ def _entry_checks(order: Order, view: GateView, limits: RiskSettings) -> list[Li
         spread_bps = (view.ask_ticks - view.bid_ticks) * 20_000 / (view.bid_ticks + view.ask_ticks)
     today = view.today
     floor = view.instrument.min_notional
+    offset, ahead, behind = (
+        view.clock_offset_ms, limits.max_clock_ahead_ms, limits.max_clock_behind_ms
+    )  # fmt: skip
     return [
         LimitCheck("kill_latch", view.halt_reason if view.is_halted else "armed", "armed",
                    not view.is_halted),
@@ -115,6 +140,9 @@ def _entry_checks(order: Order, view: GateView, limits: RiskSettings) -> list[Li
         LimitCheck("max_orders_per_minute", str(view.orders_last_minute),
                    str(limits.max_orders_per_minute),
                    view.orders_last_minute < limits.max_orders_per_minute),
+        LimitCheck("clock_offset_ms", "unknown" if offset is None else f"{offset:.1f}",
+                   f"{-behind} to {ahead}",
+                   offset is not None and -behind <= offset <= ahead),
     ]  # fmt: skip
 
 

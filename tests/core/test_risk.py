@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -33,6 +35,8 @@ def view(**changes: object) -> GateView:
         position_lots=0,
         working_buy_lots=0,
         working_sell_lots=0,
+        own_ticks=None,
+        clock_offset_ms=3.0,
         open_orders=0,
         orders_last_minute=0,
         today=Decimal(0),
@@ -49,7 +53,7 @@ def test_an_order_within_all_limits_passes_and_every_control_is_recorded() -> No
     assert {c.control for c in verdict.checks} >= {
         "feed_state", "book_sides", "book_crossed", "price_collar_bps", "kill_latch",
         "max_order_notional", "max_position_notional", "max_daily_loss", "max_open_orders",
-        "max_orders_per_minute", "max_spread_bps", "min_notional",
+        "max_orders_per_minute", "max_spread_bps", "min_notional", "own_orders", "clock_offset_ms",
     }  # fmt: skip
 
 
@@ -69,6 +73,10 @@ def test_an_order_within_all_limits_passes_and_every_control_is_recorded() -> No
         ({"position_lots": 7_500}, "max_position_notional"),
         ({"working_buy_lots": 7_500}, "max_position_notional"),
         ({"bid_ticks": MID - 60_000}, "price_collar_bps"),
+        ({"own_ticks": MID + 1}, "own_orders"),
+        ({"clock_offset_ms": None}, "clock_offset_ms"),
+        ({"clock_offset_ms": 1_000.1}, "clock_offset_ms"),
+        ({"clock_offset_ms": -5_000.1}, "clock_offset_ms"),
     ],
 )
 def test_each_doubt_or_limit_refuses_an_entry(changes: dict, code: str) -> None:
@@ -125,3 +133,41 @@ def test_an_exit_is_held_against_what_the_other_side_shows() -> None:
 def test_below_the_venues_least_notional_is_refused() -> None:
     instrument = msgspec.structs.replace(BTC, min_notional=Decimal(1000))
     assert check(order(), view(instrument=instrument), LIMITS).code == "min_notional"
+
+
+def test_an_order_may_come_near_our_own_on_the_other_side_and_never_meet_it() -> None:
+    buy = order(limit_ticks=MID + 1)
+    assert check(buy, view(own_ticks=MID + 2), LIMITS).allowed
+    met = check(buy, view(own_ticks=MID + 1), LIMITS)
+    assert met.why == "own_orders was 60000.01, limit below our sell at 60000.01"
+    sell = order(side=Side.SELL, limit_ticks=MID - 1)
+    assert check(sell, view(own_ticks=MID - 2), LIMITS).allowed
+    assert check(sell, view(own_ticks=MID - 1), LIMITS).code == "own_orders"
+
+
+def test_an_exit_does_not_trade_with_our_own_order_either() -> None:
+    closing = order(side=Side.SELL, limit_ticks=MID - 1, reduces=True)
+    assert check(closing, view(position_lots=LOTS, own_ticks=MID - 2), LIMITS).allowed
+    assert check(closing, view(position_lots=LOTS, own_ticks=MID), LIMITS).code == "own_orders"
+
+
+def test_clock_in_doubt_holds_back_entries_and_no_exit() -> None:
+    for offset in (None, 60_000.0, -60_000.0):
+        closing = order(side=Side.SELL, limit_ticks=MID - 1, reduces=True)
+        assert check(closing, view(position_lots=LOTS, clock_offset_ms=offset), LIMITS).allowed
+    for offset in (1_000.0, 0.0, -1_272.0, -5_000.0):
+        assert check(order(), view(clock_offset_ms=offset), LIMITS).allowed
+
+
+def test_the_page_on_the_gate_names_every_control_and_no_other() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "risk.md").read_text("utf-8")
+    documented = {
+        name: (bool(entry.strip()), bool(leaving.strip()))
+        for name, entry, leaving in re.findall(
+            r"^\| `(\w+)` \|.*\|(.*)\|(.*)\|$", page, re.MULTILINE
+        )
+    }
+    closing = order(side=Side.SELL, limit_ticks=MID - 1, reduces=True)
+    entries = {c.control for c in check(order(), view(), LIMITS).checks}
+    exits = {c.control for c in check(closing, view(position_lots=LOTS), LIMITS).checks}
+    assert documented == {name: (name in entries, name in exits) for name in entries | exits}
