@@ -65,6 +65,7 @@ class EngineProcess:
             self.commands.carry_out,
             lambda: self._wait_for_screen(server),
         )
+        self.commands.clients = server.counters.view
         async with server, asyncio.TaskGroup() as group:
             self._obey_signals()
             tasks = [group.create_task(server.watch())]
@@ -125,6 +126,8 @@ class EngineProcess:
                 self.rig.session.engine.context.notify("warning", trouble)
             self.rig.session.catch_up()
             self.rig.session.hand_over()
+            self.rig.keep_recordings(self.clock.now_ns())
+            self.commands.look()
             await asyncio.sleep(TICK_S)
 
     async def _metrics(self) -> None:

@@ -23,10 +23,12 @@ class _Commands(LazyGroup):
         "train": LazyCommand("cli.agents:train", "Train an agent (needs the extra `agents`)."),
         "agents": LazyCommand("cli.agents:agents_app", "List, show and evaluate agents."),
         "ledger": LazyCommand("cli.ledger:ledger_app", "Export, verify and explain the ledger."),
+        "tape": LazyCommand("cli.tape:tape_app", "List, check and export the tapes of runs."),
+        "secrets": LazyCommand("cli.secrets:secrets_app", "Store, show or forget a venue's keys."),
     }
     order: ClassVar[tuple[str, ...]] = (
-        "run", "replay", "record", "backtest", "train", "agents", "ledger", "status", "kill",
-        "rearm", "attach", "stop", "doctor", "warm",
+        "run", "replay", "record", "backtest", "train", "agents", "ledger", "tape", "status",
+        "kill", "rearm", "attach", "stop", "doctor", "secrets", "stub", "warm",
     )  # fmt: skip
 
 
@@ -85,9 +87,15 @@ def _root(
 @app.command()
 def run(
     *,
-    venue: Annotated[Venue | None, typer.Option(help="Where to trade; `sim` needs no net.")] = None,
+    venue: Annotated[
+        list[Venue] | None,
+        typer.Option(help="Where to trade; `sim` needs no net. May be repeated."),
+    ] = None,
     symbol: Annotated[
-        list[str] | None, typer.Option(metavar="S", help="The venue's spelling; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="S", help="The venue's spelling; VENUE:S of several. May be repeated."
+        ),
     ] = None,
     mode: ModeOption = None,
     headless: Headless = False,
@@ -108,7 +116,7 @@ def run(
     from cli.run import run_command
 
     options = RunOptions(
-        venue=venue,
+        venues=tuple(venue) if venue else None,
         symbols=tuple(symbol) if symbol else None,
         mode=mode,
         headless=headless,
@@ -212,6 +220,7 @@ def record(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Capture to write, gzip.")],
     duration: Seconds = None,
+    config: Config = None,
     endpoint: Endpoint = None,
 ) -> None:
     """Write a venue's frames to a capture, without trading.
@@ -222,7 +231,12 @@ def record(
     from cli.record import record_command
 
     options = RecordOptions(
-        venue=venue, symbols=tuple(symbol), out=out, duration_s=duration, endpoint=endpoint
+        venue=venue,
+        symbols=tuple(symbol),
+        out=out,
+        duration_s=duration,
+        config=config,
+        endpoint=endpoint,
     )
     raise typer.Exit(record_command(options))
 
@@ -239,6 +253,56 @@ def attach(*, state: State = None, config: Config = None) -> None:
     from cli.options import AttachOptions
 
     raise typer.Exit(attach_command(AttachOptions(state=state, config=config)))
+
+
+@app.command()
+def stub(
+    *,
+    venue: Annotated[
+        Venue | None, typer.Option(help="Whose protocol to speak (default: the capture's).")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(metavar="S", help="The venue's spelling; may be repeated.")
+    ] = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Tell this recording instead of a simulated market."),
+    ] = None,
+    speed: Annotated[
+        str, typer.Option(metavar="N|max", help="Multiple of real time, or as fast as it is read.")
+    ] = "1",
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Begin the recording anew with every connection.")
+    ] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:VALUE]", help="What goes wrong; may be repeated."),
+    ] = None,
+    seed: Seed = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 0,
+    duration: Seconds = None,
+) -> None:
+    """Be a venue on this machine, for tests, with faults on request.
+
+    The first line on stdout is the address; give it to --endpoint of run or record.
+
+    Example: tapewright stub --venue binance --fault drop:0.01 --fault freeze:30s --seed 7
+    """
+    from cli.options import StubOptions
+    from cli.stub import stub_command
+
+    options = StubOptions(
+        venue=venue,
+        symbols=tuple(symbol or ()),
+        capture=capture,
+        speed=speed,
+        loop=loop,
+        faults=tuple(fault or ()),
+        seed=seed or 0,
+        port=port,
+        duration_s=duration,
+    )
+    raise typer.Exit(stub_command(options))
 
 
 @app.command()

@@ -31,9 +31,9 @@ class Speed(StrEnum):
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    venue: Venue | None = None
+    venues: tuple[Venue, ...] | None = None
     symbols: tuple[str, ...] | None = None
-    """The venue's own spelling, as typed."""
+    """The venue's own spelling, as typed; of several venues with the venue before a colon."""
     mode: Mode | None = None
     headless: bool = False
     duration_s: float | None = None
@@ -77,7 +77,22 @@ class RecordOptions(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     out: Path
     duration_s: float | None = None
+    config: Path | None = None
     endpoint: str | None = None
+
+
+class StubOptions(msgspec.Struct, frozen=True, kw_only=True):
+    venue: Venue | None = None
+    """None: the capture's."""
+    symbols: tuple[str, ...] = ()
+    capture: Path | None = None
+    speed: str = "1"
+    """A multiple of real time, or ``max``."""
+    loop: bool = False
+    faults: tuple[str, ...] = ()
+    seed: int = 0
+    port: int = 0
+    duration_s: float | None = None
 
 
 class AttachOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cli.options import RunOptions
+from cli.venues import venues_of
 from core.clock import Clock, SystemClock
 from core.config import Settings, StrategySettings, load_settings
 from core.state import EngineLock, StateDir, resolve_state_dir
@@ -23,7 +24,7 @@ def run_command(options: RunOptions) -> int:
         return run_with_screen(_words(options), state_dir, settings)
     state = StateDir(state_dir).create()
     clock = SystemClock()
-    venue = settings.run.venue
+    venue = "+".join(venues_of(settings.run))
     with EngineLock(state, venue=venue, command="run", started_ns=clock.now_ns()):
         _start(options, settings, state, clock)
     return 0
@@ -48,7 +49,8 @@ def settings_for(options: RunOptions) -> Settings:
     """
     settings = load_settings(options.config)
     given = {
-        "venue": options.venue.value if options.venue else None,
+        "venue": options.venues[0].value if options.venues else None,
+        "more_venues": tuple(each.value for each in options.venues[1:]) if options.venues else None,
         "symbols": options.symbols,
         "mode": options.mode.value if options.mode else None,
         "seed": options.seed,
@@ -75,7 +77,6 @@ def _words(options: RunOptions) -> list[str]:
     """Return the command line that starts the same run, without state and screen."""
     words = ["run"]
     values = {
-        "--venue": options.venue,
         "--mode": options.mode,
         "--duration": options.duration_s,
         "--seed": options.seed,
@@ -85,6 +86,8 @@ def _words(options: RunOptions) -> list[str]:
     for name, value in values.items():
         if value is not None:
             words += [name, str(value)]
+    for venue in options.venues or ():
+        words += ["--venue", venue]
     for symbol in options.symbols or ():
         words += ["--symbol", symbol]
     if options.record is not None:

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from cli.engine import EngineProcess, run_process
-from cli.wiring import Rig, RunPlan, fee_bps, make_recorder, make_tape, open_ledger, wire
+from cli.wiring import Rig, RunPlan, fee_bps, make_recordings, open_ledger, wire
 from core.brokers.sim import SimBroker
 from core.clock import NS_PER_S, Clock, ScaledClock
 from core.config import Settings
@@ -44,7 +44,7 @@ def start_sim(settings: Settings, state: StateDir, clock: Clock, duration_s: flo
     venue = SimVenue([market])
     protocol = SimProtocol([instrument], settings)
     broker = SimBroker(venue, settings, fee_bps(settings, "sim"))
-    recorder = make_recorder(settings, state, [instrument], now_ns)
+    recordings = make_recordings(settings, state, [instrument], now_ns)
     plan = RunPlan(
         state=state,
         settings=settings,
@@ -53,11 +53,9 @@ def start_sim(settings: Settings, state: StateDir, clock: Clock, duration_s: flo
         source="sim",
         source_name="simulated market",
     )
-    tape = make_tape(state, [instrument], now_ns)
-    rig = wire(plan, protocol, broker, writer, history, start_ns, now_ns, tape)
-    rig.recorder = recorder
+    rig = wire(plan, protocol, broker, writer, history, start_ns, now_ns, recordings)
     process = EngineProcess(rig, state, clock, settings.metrics.port)
-    feed = _feed(rig, venue, clock, settings, start_ns, recorder)
+    feed = _feed(rig, venue, clock, settings, start_ns, recordings.captures.get("sim"))
     body = process.run(feed, duration_s=duration_s, ends_with_feed=False, is_live=True)
     run_process(process, body, clock)
 

@@ -12,6 +12,7 @@ from cli.exit import DONE, TRY_AGAIN, plain, tell
 from core.clock import NS_PER_S
 from core.control import GetSnapshot, Picture, request
 from core.errors import Failed, TryAgain
+from core.feed_words import feed_lines
 from core.latch import KillLatch, LatchState
 from core.snapshot import InstrumentView, Snapshot
 from core.state import StateDir, resolve_state_dir, running_engine
@@ -78,6 +79,7 @@ def _lines(snapshot: Snapshot | None, latch: LatchState) -> list[str]:
         _latch_line(latch),
         *_risk_lines(snapshot, latch),
         *(_instrument_line(view) for view in snapshot.instruments),
+        *feed_lines(snapshot),
         *_holding_lines(snapshot),
         _pnl_line(snapshot),
         f"ledger    seq {snapshot.health.ledger_seq}  {snapshot.health.ledger_hash or UNKNOWN}",

@@ -24,9 +24,10 @@ from core.model.decision import Mode
 from core.model.instrument import Instrument, plain
 from core.picture import RunFacts
 from core.ports import Broker, Policy
+from core.recordings import Recordings
 from core.session import Session
 from core.state import StateDir
-from core.tape import TapeWriter
+from core.tape.writer import TapeWriter
 from ledger.rows import History, load_history
 from ledger.writer import LedgerWriter
 
@@ -56,18 +57,24 @@ class Rig(msgspec.Struct):
     writer: LedgerWriter
     facts: RunFacts
     run_id: str
-    tape: TapeWriter | None = None
-    recorder: CaptureWriter | None = None
+    recordings: Recordings | None = None
+
+    def keep_recordings(self, now_ns: int) -> None:
+        """Let tape and capture write what waits and keep their bounds; tell what went."""
+        if self.recordings is None:
+            return
+        context = self.session.engine.context
+        for removed in self.recordings.on_time(now_ns):
+            context.journal(removed)
+            context.notify(
+                "info",
+                f"{len(removed.names)} {removed.kind} file(s) removed, the oldest, to keep "
+                f"[storage] {removed.kind}s_max_mib",
+            )
 
     def trouble(self) -> str:
         """Return why tape or recording has ended before the run, or nothing."""
-        tape = self.tape.failure if self.tape is not None else ""
-        recording = self.recorder.stopped if self.recorder is not None else ""
-        return "; ".join(
-            f"{what} has ended: {why}"
-            for what, why in (("the tape", tape), ("the recording", recording))
-            if why
-        )
+        return "" if self.recordings is None else self.recordings.trouble()
 
     def close(self, reason: str, wall_ns: int) -> None:
         """Write the end of the run, make all durable, close the files."""
@@ -87,10 +94,8 @@ class Rig(msgspec.Struct):
             self.writer.end_run(self.run_id, wall_ns)
         finally:
             self.writer.close()
-            if self.tape is not None:
-                self.tape.close()
-            if self.recorder is not None:
-                self.recorder.finish()
+            if self.recordings is not None:
+                self.recordings.close()
 
 
 def version() -> str:
@@ -121,6 +126,11 @@ def fee_bps(settings: Settings, venue: str) -> Decimal:
     return Decimal(str(table[venue]))
 
 
+def fees_by_venue(settings: Settings, instruments: list[Instrument]) -> dict[str, Decimal]:
+    """Return the taker fee in basis points of every venue that the instruments are of."""
+    return {each.venue: fee_bps(settings, each.venue) for each in instruments}
+
+
 def load_policy(plan: RunPlan) -> tuple[Policy | None, dict[str, str], str]:
     """Return the policy, its digests for the manifest and a note for the screen.
 
@@ -136,13 +146,14 @@ def load_policy(plan: RunPlan) -> tuple[Policy | None, dict[str, str], str]:
 
 
 def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWriter,
-         history: History, start_ns: int, wall_ns: int, tape: TapeWriter | None = None,
-         ) -> Rig:  # fmt: skip
+         history: History, start_ns: int, wall_ns: int,
+         recordings: Recordings | None = None) -> Rig:  # fmt: skip
     """Build the engine, write the start of the run and what was recovered.
 
     ``start_ns`` is engine time (the tape's in replay); ``wall_ns`` stays outside the hash.
     """
     instruments = [feed.instrument for feed in protocol.instruments]
+    fees = fees_by_venue(plan.settings, instruments)
     policy, digests, note = load_policy(plan)
     started = _manifest(plan, protocol.venue, instruments, broker.name, digests, writer)
     latch = KillLatch(plan.state.path)
@@ -154,7 +165,8 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWr
         sink=writer,
         latch=latch,
         run_id=started.run_id,
-        fee_bps=fee_bps(plan.settings, protocol.venue),
+        fee_bps=fees[instruments[0].venue],
+        fees_by_venue=fees,
         policy=policy,
         fills=tuple(history.fills_of(instruments)),
         halted=(halt.reason or "halted") if halt.is_halted else "",
@@ -174,8 +186,9 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWr
         started_ns=wall_ns,
         agent_note=note,
     )
-    session = Session(engine, broker, writer, tape)
-    return Rig(session, writer, facts, started.run_id, tape)
+    session = Session(engine, broker, writer, None if recordings is None else recordings.tape)
+    session.recordings = recordings
+    return Rig(session, writer, facts, started.run_id, recordings)
 
 
 def _manifest(
@@ -194,7 +207,10 @@ def _manifest(
         config_digest=settings.digest(),
         limits_digest=settings.limits_digest(),
         venue=venue,
-        instruments=tuple(_instrument_row(instrument) for instrument in instruments),
+        instruments=tuple(
+            _instrument_row(each) | ({} if each.venue == venue else {"venue": each.venue})
+            for each in instruments
+        ),
         mode=plan.mode,
         broker=broker,
         seed=plan.seed,
@@ -253,23 +269,40 @@ def open_ledger(state: StateDir) -> tuple[LedgerWriter, History]:
     return writer, load_history(state.path)
 
 
-def make_recorder(
+def make_recordings(
     settings: Settings, state: StateDir, instruments: list[Instrument], now_ns: int
-) -> CaptureWriter | None:
-    """Open the capture of this run, or None where recording is off."""
-    if not settings.feed.record:
-        return None
+) -> Recordings:
+    """Open tape and capture of this run; no capture where recording is off.
+
+    Errors: ``TapeError`` or ``CaptureError`` where one cannot be made.
+    """
+    venues = list(dict.fromkeys(each.venue for each in instruments))
+    tape = TapeWriter(state.tapes, instruments, run_id=f"{'+'.join(venues)}-{_stamp(now_ns)}")
+    captures: dict[str, CaptureWriter] = {}
+    if settings.feed.record:
+        for venue in venues:
+            of_venue = tuple(each for each in instruments if each.venue == venue)
+            captures[venue] = _make_capture(settings, state, of_venue, now_ns)
+    return Recordings(state, settings.storage, tape, captures)
+
+
+def _make_capture(
+    settings: Settings, state: StateDir, instruments: tuple[Instrument, ...], now_ns: int
+) -> CaptureWriter:
+    """Open the capture of one venue: a capture tells of one connection."""
     venue = instruments[0].venue
-    names = tuple(instrument.name for instrument in instruments)
-    path = state.captures / f"{venue}-{_stamp(now_ns)}.jsonl.gz"
-    meta = CaptureMeta(venue, names, tuple(instruments))
-    return CaptureWriter(path, meta, settings.feed.record_max_mib * 1024 * 1024)
+    names = tuple(each.name for each in instruments)
+
+    def path(ns: int) -> Path:
+        return state.captures / f"{venue}-{_stamp(ns)}.jsonl.gz"
+
+    return CaptureWriter(
+        path(now_ns),
+        CaptureMeta(venue, names, instruments),
+        settings.feed.record_max_mib * 1024 * 1024,
+        path,
+    )
 
 
 def _stamp(now_ns: int) -> str:
     return iso_ns(now_ns)[:23].replace(":", "").replace(".", "-")
-
-
-def make_tape(state: StateDir, instruments: list[Instrument], now_ns: int) -> TapeWriter:
-    """Open the tape of this run. Errors: ``TapeError`` where it cannot be made."""
-    return TapeWriter(state.tapes, instruments, run_id=f"{instruments[0].venue}-{_stamp(now_ns)}")

@@ -56,6 +56,17 @@ class ManualClock:
         self._now_ns = max(self._now_ns, now_ns)
 
 
+def short_time(ms: float) -> str:
+    """Return a duration in the unit a trader reads at a glance: ``12 ms``, ``3.2 s``, ``4 min``."""
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    if ms < 100_000:
+        return f"{ms / 1000:.1f} s"
+    if ms < 6_000_000:
+        return f"{ms / 60_000:.0f} min"
+    return f"{ms / 3_600_000:.1f} h"
+
+
 def iso_ns(ns: int) -> str:
     """Return ``YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ`` for Unix nanoseconds."""
     seconds, rest = divmod(ns, NS_PER_S)

@@ -27,8 +27,9 @@ from core.errors import Failed, InvariantError, LedgerDown
 from core.model import event as ev
 from core.model.decision import Mode, Verdict
 from core.picture import RunFacts, build
+from core.picture_feed import FrameRate
 from core.session import Session
-from core.snapshot import Snapshot
+from core.snapshot import ClientsView, Snapshot
 
 TRADER = "human:trader"
 
@@ -51,13 +52,22 @@ class Commands:
         self._ledger_head = ledger_head
         self._stop = stop
         self._pictures = 0
+        self._rate = FrameRate()
+        self.clients: Callable[[], ClientsView] = ClientsView
+        """What the control socket counts; whoever serves it says so."""
+
+    def look(self) -> float | None:
+        """Count frames; return how many a second of late. Called between pictures too."""
+        return self._rate.look(self._clock.now_ns(), self.session.counters.frames)
 
     def snapshot(self) -> Snapshot:
         """Return a new picture of the engine."""
         self._pictures += 1
+        now_ns = self._clock.now_ns()
         return build(
-            self.session, self.facts, self._pictures, self._clock.now_ns(), self._ledger_head()
-        )
+            self.session, self.facts, self._pictures, now_ns, self._ledger_head(),
+            self.clients(), self.look(),
+        )  # fmt: skip
 
     def carry_out(self, command: AnyCommand) -> Reply:
         """Do what ``command`` says and return the reply."""

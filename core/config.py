@@ -26,6 +26,7 @@ _Money = Annotated[Decimal, Meta(description="decimal text above zero")]
 
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     venue: Literal["sim", "coinbase", "coinbase-exchange", "binance", "alpaca"] = "sim"
+    more_venues: tuple[Literal["coinbase", "coinbase-exchange", "binance", "alpaca"], ...] = ()
     symbols: tuple[str, ...] = ()
     mode: Literal["observe", "confirm", "auto"] = "confirm"
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 7
@@ -34,14 +35,22 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stale_after_ms: Annotated[int, Meta(ge=250, le=60_000)] = 5_000
+    crossed_after_ms: Annotated[int, Meta(ge=50, le=60_000)] = 1_000
     snapshot_levels: Literal[100, 500, 1000, 5000] = 1000
     backoff_first_ms: Annotated[int, Meta(ge=10, le=60_000)] = 500
     backoff_max_ms: Annotated[int, Meta(ge=100, le=600_000)] = 30_000
+    renew_after_s: Annotated[int, Meta(ge=1, le=86_400)] = 85_800
     record: bool = True
     record_max_mib: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
     binance_stream: str = "wss://data-stream.binance.vision"
     binance_rest: str = "https://data-api.binance.vision"
     coinbase_stream: str = "wss://advanced-trade-ws.coinbase.com"
+    coinbase_exchange_stream: str = "wss://ws-feed.exchange.coinbase.com"
+    coinbase_exchange_rest: str = "https://api.exchange.coinbase.com"
+    alpaca_feed: Literal["iex", "sip", "delayed_sip", "test"] = "iex"
+    alpaca_stream: str = "wss://stream.data.alpaca.markets"
+    alpaca_rest: str = "https://data.alpaca.markets"
+    alpaca_account_rest: str = "https://paper-api.alpaca.markets"
 
 
 class SimSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +96,8 @@ class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_spread_bps: _Bps = 100.0
     max_open_orders: Annotated[int, Meta(ge=1, le=64)] = 5
     max_orders_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 60
+    max_clock_ahead_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1_000
+    max_clock_behind_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5_000
     kill_flattens: bool = True
 
 
@@ -96,6 +107,11 @@ class PaperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     binance_fee_bps: _Bps = 10.0
     coinbase_fee_bps: _Bps = 60.0
     alpaca_fee_bps: _Bps = 0.0
+
+
+class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tapes_max_mib: Annotated[int, Meta(ge=64, le=10_000_000)] = 2_048
+    captures_max_mib: Annotated[int, Meta(ge=64, le=10_000_000)] = 8_192
 
 
 class ScreenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strategy: StrategySettings = StrategySettings()
     risk: RiskSettings = RiskSettings()
     paper: PaperSettings = PaperSettings()
+    storage: StorageSettings = StorageSettings()
     screen: ScreenSettings = ScreenSettings()
     metrics: MetricsSettings = MetricsSettings()
 

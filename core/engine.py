@@ -43,6 +43,8 @@ class EngineSetup(msgspec.Struct, frozen=True):
     run_id: str
     fee_bps: Decimal
     """Taker fee of the venue."""
+    fees_by_venue: dict[str, Decimal] = {}
+    """Of a run on several venues: the taker fee of each."""
     policy: Policy | None = None
     fills: tuple[Fill, ...] = ()
     """Fills of this venue from the ledger, oldest first."""
@@ -57,6 +59,7 @@ class Engine:
         self.settings = setup.settings
         self.mode = setup.mode
         self.fee_bps = setup.fee_bps
+        self.fees_by_venue = setup.fees_by_venue
         self.protocol = setup.protocol
         self.latch = setup.latch
         feeds = setup.protocol.instruments
@@ -173,6 +176,9 @@ class Engine:
     # --- thinking -------------------------------------------------------------------------------
 
     def _think(self, desk: Desk) -> None:
+        turn = desk.clock.look(int(desk.row["ts_event_ns"]), int(desk.row["ts_recv_ns"]))
+        if turn:
+            self.context.notify("warning", f"{desk.instrument.name}: {turn}")
         desk.think(self.context.now_ns, self._position_fraction(desk))
         hold = self._stand_aside(desk)
         if hold is None:
@@ -201,6 +207,7 @@ class Engine:
             (bool(self.context.halted), "halted", f"halted: {self.context.halted}"),
             (bool(self.context.hold_back), "hold_back", self.context.hold_back),
             (not desk.is_live, "feed", f"feed {desk.feed.state.value}: {desk.feed.reason}"),
+            (bool(desk.clock.doubt) and not is_held, "clock", desk.clock.doubt),
             (desk.forecast is None, "warming", "warming up: too few seconds of book yet"),
             (name in self.proposals.pending, "pending", ""),
             (name in self.execution.closing, "closing", "closing the position"),
@@ -232,7 +239,7 @@ class Engine:
             volatility_bucket=desk.bucket,
             position_lots=book.position_lots,
             held_ns=self._held_ns(book.opened_ns),
-            fee_bps=float(self.fee_bps),
+            fee_bps=float(self.fees_by_venue.get(desk.instrument.venue, self.fee_bps)),
         )
 
     def _position_fraction(self, desk: Desk) -> float:

@@ -101,6 +101,8 @@ class Execution:
             position_lots=self.account.position(name),
             working_buy_lots=self.orders.working_lots(name, Side.BUY, besides=key),
             working_sell_lots=self.orders.working_lots(name, Side.SELL, besides=key),
+            own_ticks=self.orders.nearest_limit(name, order.side.opposite, besides=key),
+            clock_offset_ms=desk.clock.offset_ms,
             open_orders=len(self.orders.open_states()) - is_queued,
             orders_last_minute=self.orders.sent_last_minute(self.context.now_ns) - is_queued,
             today=self.account.of(order.instrument).today(self.context.now_ns),

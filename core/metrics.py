@@ -28,7 +28,7 @@ from typing_extensions import override
 from core.clock import NS_PER_S
 from core.errors import UserError
 from core.model.market import FeedState
-from core.snapshot import InstrumentView, Snapshot
+from core.snapshot import InstrumentView, RecordingView, Snapshot
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -38,6 +38,20 @@ REQUEST_S = 2.0
 """One request at a time, each at most this long without a byte."""
 POLL_S = 0.1
 """How long the end of the server may wait for its thread."""
+
+
+_COUNTS = (
+    ("frames", "Frames received"),
+    ("refused", "Frames that could not be used"),
+    ("ignored", "Well-formed messages of a kind that is not used"),
+    ("gaps", "Sequence gaps"),
+    ("resyncs", "Times a book became live again"),
+    ("checks", "Best prices compared with an independent message"),
+    ("checks_failed", "Best prices that differed from it"),
+    ("trades_lost", "Trades that the venue numbered and that never came"),
+    ("heartbeats_lost", "Heartbeats that the venue numbered and that never came"),
+)
+"""Fields of ``ConnectionView`` that are counters by venue."""
 
 
 class Metrics:
@@ -86,6 +100,8 @@ class _Collector(Collector):
         yield from _money(snapshot, self._metrics.drawdown)
         yield from _health(snapshot)
         yield from _feeds(snapshot.instruments)
+        yield from _connections(snapshot)
+        yield from _recording(snapshot.recording)
         yield from _markets(snapshot.instruments)
 
 
@@ -145,16 +161,19 @@ def _feeds(instruments: tuple[InstrumentView, ...]) -> Iterator[Metric]:
         "Our receive time minus the venue's time of the last message (clocks differ)",
         labels=["instrument"],
     )
-    gaps = CounterMetricFamily(
-        "tapewright_feed_gaps", "Sequence gaps since the start", labels=["instrument"]
+    changes = CounterMetricFamily(
+        "tapewright_feed_changes",
+        "Changes of the feed's state or its reason since the start, by cause",
+        labels=["instrument", "cause"],
     )
     for view in instruments:
         for known in FeedState:
             state.add_metric([view.name, known.value], float(view.feed.state == known))
         if view.feed.latency_ms is not None:
             latency.add_metric([view.name], view.feed.latency_ms / 1e3)
-        gaps.add_metric([view.name], view.feed.gaps)
-    yield from (state, latency, gaps)
+        for cause, count in view.feed.causes.items():
+            changes.add_metric([view.name, cause], count)
+    yield from (state, latency, changes)
 
 
 def _markets(instruments: tuple[InstrumentView, ...]) -> Iterator[Metric]:
@@ -187,6 +206,52 @@ def _markets(instruments: tuple[InstrumentView, ...]) -> Iterator[Metric]:
         if view.agent is not None:
             entropy.add_metric([view.name], view.agent.entropy)
     yield from (volatility, probability, skill, entropy)
+
+
+def _connections(snapshot: Snapshot) -> Iterator[Metric]:
+    for name, text in _COUNTS:
+        family = CounterMetricFamily(
+            f"tapewright_feed_{name}", f"{text}, since the start", labels=["venue"]
+        )
+        for view in snapshot.connections:
+            family.add_metric([view.venue], getattr(view, name))
+        yield family
+    connected = GaugeMetricFamily(
+        "tapewright_feed_connected", "1 while the venue's socket is up", labels=["venue"]
+    )
+    connects = CounterMetricFamily(
+        "tapewright_feed_connects", "Connections made since the start", labels=["venue"]
+    )
+    for view in snapshot.connections:
+        if view.has_socket:
+            connected.add_metric([view.venue], float(view.is_connected))
+            connects.add_metric([view.venue], view.connects)
+    yield from (connected, connects)
+    cut = CounterMetricFamily(
+        "tapewright_clients_cut", "Clients cut off at the control socket", labels=["why"]
+    )
+    cut.add_metric(["slow"], snapshot.clients.slow)
+    cut.add_metric(["displaced"], snapshot.clients.displaced)
+    yield cut
+
+
+def _recording(view: RecordingView | None) -> Iterator[Metric]:
+    if view is None:
+        return
+    for name, text, count in (
+        ("tape_rows", "Rows on the tape", view.tape_rows),
+        ("tape_rows_lost", "Rows that no tape took", view.tape_rows_lost),
+        ("records", "Records in the capture", view.records),
+        ("records_dropped", "Records that no capture took", view.records_dropped),
+        ("files_removed", "Recordings removed to keep the disk bound", view.files_removed),
+    ):
+        yield CounterMetricFamily(f"tapewright_{name}", f"{text}, in this run", value=count)
+    disk = GaugeMetricFamily(
+        "tapewright_disk_bytes", "Bytes of recordings of all runs, as measured", labels=["kind"]
+    )
+    disk.add_metric(["tape"], view.tapes_bytes)
+    disk.add_metric(["capture"], view.captures_bytes)
+    yield disk
 
 
 class MetricsServer:

@@ -187,6 +187,15 @@ class Orders:
             if s.order.side is side and s.order.client_order_id != besides
         )
 
+    def nearest_limit(self, instrument: str, side: Side, besides: str = "") -> int | None:
+        """Return the limit of our open orders on one side that the other side meets first."""
+        limits = [
+            s.order.limit_ticks
+            for s in self.open_states(instrument)
+            if s.order.side is side and s.order.client_order_id != besides
+        ]
+        return (max if side is Side.BUY else min)(limits, default=None)
+
     def sent_last_minute(self, now_ns: int) -> int:
         while self._sent_ns and self._sent_ns[0] <= now_ns - 60 * NS_PER_S:
             self._sent_ns.popleft()

@@ -21,11 +21,12 @@ from core.model.instrument import Instrument, plain
 from core.model.market import FeedState
 from core.model.order import Side
 from core.orders import QUEUE_BOUND
+from core.picture_feed import connection_views, feed_view, known_prices, recording_view
 from core.session import Session
 from core.snapshot import (
     AgentPane,
     BookLevel,
-    FeedView,
+    ClientsView,
     FillView,
     HealthView,
     InstrumentView,
@@ -40,6 +41,7 @@ from core.snapshot import (
 
 LEVELS_SHOWN = 40
 BARS_SHOWN = 240
+NOBODY = ClientsView()
 PRICE_DIGITS = Decimal("1e-8")
 
 
@@ -56,7 +58,8 @@ class RunFacts(msgspec.Struct, frozen=True):
 
 
 def build(session: Session, facts: RunFacts, number: int, made_ns: int,
-          ledger: tuple[int, str]) -> Snapshot:  # fmt: skip
+          ledger: tuple[int, str], clients: ClientsView = NOBODY,
+          frames_per_s: float | None = None) -> Snapshot:  # fmt: skip
     """Return the snapshot; ``ledger`` is the head as (seq, hash in hex)."""
     engine = session.engine
     return Snapshot(
@@ -79,6 +82,10 @@ def build(session: Session, facts: RunFacts, number: int, made_ns: int,
         risk=_risk(engine),
         health=_health(session, ledger),
         notices=tuple(engine.context.notices),
+        connections=connection_views(session),
+        recording=recording_view(session),
+        clients=clients,
+        frames_per_s=frames_per_s,
         finished=session.finished,
     )
 
@@ -90,6 +97,9 @@ def _instrument(session: Session, desk: Desk, facts: RunFacts) -> InstrumentView
     if bid is not None and ask is not None:
         mid = (bid[0] + ask[0]) / 2 * float(instrument.tick_size)
         spread = instrument.price_text(ask[0] - bid[0])
+    lowest, highest = known_prices(desk)
+    bids = _known(book.bids(LEVELS_SHOWN), lowest, is_bid=True)
+    asks = _known(book.asks(LEVELS_SHOWN), highest, is_bid=False)
     last = feed.last_trade_ticks
     hold = session.engine.holds.get(instrument.name)
     volatility = desk.features.volatility_bps
@@ -98,9 +108,9 @@ def _instrument(session: Session, desk: Desk, facts: RunFacts) -> InstrumentView
         base=instrument.base,
         quote=instrument.quote,
         tick_size=plain(instrument.tick_size),
-        feed=_feed(session, desk),
-        bids=_levels(session.engine, instrument, book.bids(LEVELS_SHOWN), Side.BUY),
-        asks=_levels(session.engine, instrument, book.asks(LEVELS_SHOWN), Side.SELL),
+        feed=feed_view(session, desk),
+        bids=_levels(session.engine, instrument, bids, Side.BUY),
+        asks=_levels(session.engine, instrument, asks, Side.SELL),
         last_trade=None if last is None else instrument.price_text(last),
         last_trade_side=feed.last_trade_aggressor,
         spread=spread,
@@ -111,7 +121,7 @@ def _instrument(session: Session, desk: Desk, facts: RunFacts) -> InstrumentView
         forecasts=desk.forecasts,
         agent=_agent(desk, facts.agent_note),
         agent_note=facts.agent_note if desk.agent is None else "",
-        bars=tuple(desk.bars)[-BARS_SHOWN:],
+        bars=desk.bars.newest(BARS_SHOWN),
         waiting_for=hold.text if hold is not None else _no_hold(session.engine, desk),
     )
 
@@ -122,23 +132,12 @@ def _no_hold(engine: Engine, desk: Desk) -> str:
     return "" if desk.feed.state is FeedState.LIVE else f"feed {desk.feed.state.value}"
 
 
-def _feed(session: Session, desk: Desk) -> FeedView:
-    feed, counters = desk.feed, session.counters
-    age_ms = latency_ms = None
-    if feed.last_recv_ns:
-        age_ms = max(0, session.engine.context.now_ns - feed.last_recv_ns) // NS_PER_MS
-        if feed.last_event_ns:
-            latency_ms = (feed.last_recv_ns - feed.last_event_ns) / NS_PER_MS
-    return FeedView(
-        state=feed.state,
-        reason=feed.reason,
-        age_ms=age_ms,
-        frames=counters.frames,
-        gaps=counters.gaps,
-        resyncs=counters.resyncs,
-        refused=counters.refused,
-        latency_ms=latency_ms,
-    )
+def _known(levels: np.ndarray, limit: int | None, *, is_bid: bool) -> np.ndarray:
+    """Return the levels up to the price where the book stops knowing; all where it knows all."""
+    if limit is None:
+        return levels
+    known: np.ndarray = levels[levels[:, 0] >= limit if is_bid else levels[:, 0] <= limit]
+    return known
 
 
 def _levels(

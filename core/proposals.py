@@ -50,6 +50,8 @@ class Proposals:
 
     def next_expiry_ns(self) -> int | None:
         """Return when the next proposal lapses, or None when none waits."""
+        if not self.pending:
+            return None
         return min((each.proposal.expires_ns for each in self.pending.values()), default=None)
 
     def expire(self) -> None:

@@ -32,6 +32,7 @@ from core.control import (
     frame,
 )
 from core.errors import UserError
+from core.snapshot import ClientsView
 
 CLIENTS_MAX = 16
 BACKLOG_MAX = 2 * MAX_MESSAGE
@@ -48,6 +49,10 @@ class ServerCounters(msgspec.Struct):
     bad_frames: int = 0
     slow_clients: int = 0
     displaced_clients: int = 0
+
+    def view(self) -> ClientsView:
+        """Return what the picture shows of it."""
+        return ClientsView(self.bad_frames, self.slow_clients, self.displaced_clients)
 
 
 class ControlServer:

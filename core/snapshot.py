@@ -43,6 +43,16 @@ class FeedView(msgspec.Struct, frozen=True):
     refused: int
     latency_ms: float | None
     """Receive time minus venue time of the last message; clocks are not assumed in step."""
+    since_ms: int | None = None
+    """How long the feed has been in its state; None before the first change."""
+    causes: dict[str, int] = {}
+    """How often each cause changed the state or its reason; ``FeedCause``."""
+    crossed: int = 0
+    """Times the book was found crossed or locked after a message."""
+    trades: int = 0
+    bids_known_to: str | None = None
+    """Lowest bid down to which every level is known; None for a side known to its end."""
+    asks_known_to: str | None = None
 
 
 class AgentPane(msgspec.Struct, frozen=True):
@@ -182,6 +192,64 @@ class HealthView(msgspec.Struct, frozen=True):
     rss_mib: float
 
 
+class ConnectionView(msgspec.Struct, frozen=True):
+    """One venue's feed: what its protocol and its socket count, since the start."""
+
+    venue: str
+    frames: int
+    refused: int
+    ignored: int
+    gaps: int
+    resyncs: int
+    checks: int
+    checks_failed: int
+    trades_lost: int
+    heartbeats_lost: int
+    has_socket: bool = False
+    """False in a replay and on the simulated market: what follows means nothing then."""
+    is_connected: bool = False
+    connects: int = 0
+    attempts: int = 0
+    """In a row, without a connection that lasted."""
+    next_attempt_ms: int | None = None
+    last_error: str = ""
+    fetches: int = 0
+    fetch_failures: int = 0
+    handovers: int = 0
+    handovers_failed: int = 0
+
+
+class RecordingView(msgspec.Struct, frozen=True):
+    """Tape and capture of this run, and what the folders of all runs hold."""
+
+    tape_rows: int
+    tape_rows_lost: int
+    tape_bytes: int
+    """Written by this run."""
+    tapes_bytes: int
+    """Of all runs, as last measured."""
+    tapes_bound: int
+    is_recording: bool
+    records: int
+    records_dropped: int
+    captures_bytes: int
+    captures_bound: int
+    files_removed: int
+    """By this run, to keep the bounds."""
+    trouble: str
+    """Why tape or recording has ended, or a bound is not kept; empty when all is well."""
+
+
+class ClientsView(msgspec.Struct, frozen=True):
+    """Screens and commands at the control socket, since the start."""
+
+    bad_frames: int = 0
+    slow: int = 0
+    """Cut off because they did not read."""
+    displaced: int = 0
+    """Cut off to let another one in."""
+
+
 class Notice(msgspec.Struct, frozen=True):
     """Something the trader should read once."""
 
@@ -217,5 +285,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     risk: RiskView
     health: HealthView
     notices: tuple[Notice, ...]
+    connections: tuple[ConnectionView, ...] = ()
+    """One a venue."""
+    recording: RecordingView | None = None
+    """None where nothing is kept: a replay."""
+    clients: ClientsView = ClientsView()
+    frames_per_s: float | None = None
+    """Over the last seconds; None before there were two looks."""
     finished: str = ""
     """Why the feed ended for good (end of capture, fatal error); empty while it runs."""

@@ -19,6 +19,7 @@ from core.model.event import (
     CommandRefused,
     Decided,
     FeedChanged,
+    FilesRemoved,
     Filled,
     KillTripped,
     LedgerEvent,
@@ -98,7 +99,7 @@ class Projector:
                 self._filled(place, known)
             case (
                 RunEnded() | FeedChanged() | NotDecided() | CancelIntended() | KillTripped()
-                | Rearmed() | ModeChanged() | CommandRefused()
+                | Rearmed() | ModeChanged() | CommandRefused() | FilesRemoved()
             ):  # fmt: skip
                 pass  # no row: the event itself is the record
             case _:
@@ -124,7 +125,7 @@ class Projector:
             "decisions",
             **place._asdict(),
             decision_id=proposal.decision_id,
-            venue=self._venue,
+            venue=instrument.venue,
             instrument=proposal.instrument,
             action=proposal.action.value,
             side=proposal.side.value,
@@ -181,7 +182,7 @@ class Projector:
         self._insert(
             "orders",
             **place._asdict(),
-            venue=self._venue,
+            venue=instrument.venue,
             instrument=order.instrument,
             client_order_id=order.client_order_id,
             decision_id=order.decision_id,
@@ -226,7 +227,7 @@ class Projector:
         self._insert(
             "fills",
             **place._asdict(),
-            venue=self._venue,
+            venue=instrument.venue,
             instrument=fill.instrument,
             side=fill.side.value,
             price=event.price,

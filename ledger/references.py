@@ -29,7 +29,7 @@ def instruments_of(event: RunStarted) -> dict[str, Instrument]:
     try:
         return {
             fields["name"]: Instrument(
-                venue=event.venue,
+                venue=fields.get("venue", event.venue),
                 name=fields["name"],
                 base=fields["base"],
                 quote=fields["quote"],

@@ -123,7 +123,7 @@ class _Gathering:
                 self._instruments = instruments_of(event)
             case OrderIntended(order=order):
                 self._open[order.client_order_id] = OpenOrder(
-                    seq, self._venue, order, OrderStatus.INITIALIZED, 0
+                    seq, self._venue_of(order), order, OrderStatus.INITIALIZED, 0
                 )
             case OrderChanged():
                 self._change(event)
@@ -134,6 +134,10 @@ class _Gathering:
                 self._fill(seq, event)
             case _:  # RUN_ENDED, the only other type asked for
                 self._is_clean = True
+
+    def _venue_of(self, order: Order) -> str:
+        instrument = self._instruments.get(order.instrument)
+        return self._venue if instrument is None else instrument.venue
 
     def _change(self, event: OrderChanged) -> None:
         status = OrderStatus(event.status)

@@ -22,6 +22,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def strict_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise at a feed state that its table does not know, where a run only doubts the book."""
+    monkeypatch.setattr("core.feeds.states.IS_STRICT", True)
+
+
 @pytest.fixture(scope="session")
 def no_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
@@ -37,4 +43,8 @@ def isolated_home(no_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(place / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(place / "data"))
+    # No keys of the user's: neither his keyring nor what his shell exports.
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
     return place

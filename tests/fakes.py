@@ -13,7 +13,14 @@ from core.errors import InvariantError
 from core.feeds.protocol import FeedCounters, InstrumentFeed
 from core.model.event import LedgerEvent
 from core.model.instrument import Instrument
-from core.model.market import BookMoved, FeedOutput, FeedState, FeedStateChanged, TradePrint
+from core.model.market import (
+    BookMoved,
+    FeedCause,
+    FeedOutput,
+    FeedState,
+    FeedStateChanged,
+    TradePrint,
+)
 from core.model.order import Fill, Order, OrderReport, ReportKind
 
 START_NS = 1_700_000_000 * NS_PER_S
@@ -87,6 +94,7 @@ class HandFeed:
         rows = [(0, *level) for level in bids] + [(1, *level) for level in asks]
         feed.book.apply(np.array(rows, np.int64).reshape(-1, 3))
         feed.last_recv_ns = feed.last_event_ns = now_ns
+        feed.book.moved(now_ns, now_ns, is_live=feed.state is FeedState.LIVE)
         return BookMoved(index, now_ns, now_ns)
 
     def set_state(
@@ -94,7 +102,7 @@ class HandFeed:
     ) -> FeedStateChanged:
         self.instruments[index].state = state
         self.instruments[index].reason = reason
-        return FeedStateChanged(index, state, reason, now_ns)
+        return FeedStateChanged(index, state, FeedCause.GAP, reason, now_ns)
 
     def url(self) -> str:
         return "hand://"

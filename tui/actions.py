@@ -93,6 +93,9 @@ ACTIONS: tuple[ActionSpec, ...] = (
                "View", in_palette=False),
     ActionSpec("detail", "enter", "enter", "detail",
                "Show the chosen fill with its whole rationale.", "View", in_palette=False),
+    ActionSpec("feeds", "f", "f", "feeds",
+               "Show every feed: state, since when and why, what was lost, sockets, recordings.",
+               "View", in_footer=True),
     ActionSpec("help", "question_mark,f1", "?", "help", "Show this sheet.", "View",
                in_footer=True),
     ActionSpec(

@@ -7,7 +7,9 @@ key is bound here with priority, so it fires in modals, inputs, the palette and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,6 +33,7 @@ from tui.palette import styles
 from tui.present.scene import Said
 from tui.present.text import clean
 from tui.screens.desk import DeskScreen
+from tui.screens.feed import FeedScreen
 from tui.screens.fill import FillScreen
 from tui.screens.help import HelpScreen
 from tui.screens.leave import LeaveScreen
@@ -224,6 +227,10 @@ class TapewrightApp(App[int]):
         """Show every key."""
         self.push_screen(HelpScreen())
 
+    def show_feeds(self) -> None:
+        """Show what is known of the feeds."""
+        self.push_screen(FeedScreen(lambda: self.state.newest))
+
     def show_fill(self) -> None:
         """Show the chosen fill in full."""
         fill = self.state.chosen_fill()
@@ -326,5 +333,17 @@ def run_screen(
     # pause in the screen (48 to 27 ms at 160x45).
     gc.collect()
     gc.freeze()
+    _yield_to_engine()
     code = app.run()
     return app.return_code or 0 if code is None else code
+
+
+def _yield_to_engine() -> None:
+    """Let the screen wait for its turn: a picture that arrives must not push the engine aside.
+
+    Else each of ten pictures a second costs the engine its processor at once: p99 from a message
+    sent to its features was 4 ms, and is 1.5 ms (docs/performance.md).
+    """
+    if hasattr(os, "SCHED_BATCH"):  # Linux; a sandbox may forbid it
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -44,13 +45,17 @@ class _Arrival(msgspec.Struct, frozen=True):
 class DelayedBroker(ABC):
     """A broker without a venue behind it; see ``core.ports.Broker``.
 
-    Args: ``fee_bps`` of the notional, on every fill, in the instrument's quote currency.
+    Args: ``fee_bps`` of the notional, on every fill, in the instrument's quote currency;
+    ``fees_by_venue`` has those of venues that charge another one.
     """
 
     name = "delayed"
 
-    def __init__(self, latency_ms: int, fee_bps: Decimal) -> None:
-        if fee_bps < 0:
+    def __init__(
+        self, latency_ms: int, fee_bps: Decimal, fees_by_venue: Mapping[str, Decimal] | None = None
+    ) -> None:
+        self._fees_by_venue = dict(fees_by_venue or {})
+        if min([fee_bps, *self._fees_by_venue.values()]) < 0:
             raise InvariantError(f"fee was {fee_bps} bps, allowed is zero and more")
         self._latency_ns = latency_ms * NS_PER_MS
         self._fee_bps = fee_bps
@@ -206,7 +211,12 @@ class DelayedBroker(ABC):
             side=order.side,
             price_ticks=ticks,
             qty_lots=lots,
-            fee=fee_of(instrument, ticks, lots, self._fee_bps),
+            fee=fee_of(
+                instrument,
+                ticks,
+                lots,
+                self._fees_by_venue.get(instrument.venue, self._fee_bps),
+            ),
             fee_currency=instrument.quote,
             is_maker=is_maker,
             ts_ns=now_ns,

@@ -6,6 +6,7 @@ traded, nothing twice, behind everybody at our price. ``docs/fills.md`` states t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -47,8 +48,14 @@ class PaperBroker(DelayedBroker):
 
     name = "paper"
 
-    def __init__(self, feeds: list[InstrumentFeed], settings: Settings, fee_bps: Decimal) -> None:
-        super().__init__(settings.paper.latency_ms, fee_bps)
+    def __init__(
+        self,
+        feeds: list[InstrumentFeed],
+        settings: Settings,
+        fee_bps: Decimal,
+        fees_by_venue: Mapping[str, Decimal] | None = None,
+    ) -> None:
+        super().__init__(settings.paper.latency_ms, fee_bps, fees_by_venue)
         self._feeds = feeds
         self._index = {feed.instrument.name: index for index, feed in enumerate(feeds)}
         self._taken: dict[_LevelKey, _Taken] = {}
@@ -69,7 +76,8 @@ class PaperBroker(DelayedBroker):
     @override
     def on_trade(self, trade: TradePrint) -> None:
         feed = self._feeds[trade.instrument]
-        if not self._rested or feed.state is not FeedState.LIVE:
+        # A print that does not make the last price happened at another time or at no one price.
+        if not self._rested or feed.state is not FeedState.LIVE or not trade.makes_last:
             return
         for side in Side:
             if trade.aggressor != side.sign:

@@ -10,9 +10,10 @@ import zlib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from core.errors import CaptureError, UnknownVenue, ValueRefused
 from core.feeds.symbols import currencies
@@ -32,7 +33,7 @@ class Record(msgspec.Struct, gc=False, rename={"kind": "k", "text": "d"}):
     """One line after the first."""
 
     kind: str
-    ns: int
+    ns: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     """Our clock when it happened."""
     text: str = ""
     """Exact text of a frame, or the body of a reply."""

@@ -12,15 +12,17 @@ from core.model.market import FeedState
 
 LEVELS = 10
 
-_STATE = {
+CONTRACT_WORDS = {
     FeedState.CONNECTING: "resyncing",
     FeedState.BUFFERING: "resyncing",
     FeedState.RESYNCING: "resyncing",
     FeedState.LIVE: "live",
+    FeedState.SUSPECT: "stale",
     FeedState.STALE: "stale",
     FeedState.HALTED: "halted",
 }
-"""A book that waits for its first snapshot is as unbelievable as one that lost its place."""
+"""A book that waits for its first snapshot is as unbelievable as one that lost its place; on a
+suspect book, as on a stale one, there are levels and nothing new is risked."""
 
 
 def summary(protocol: FeedProtocol) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _of(feed: InstrumentFeed) -> dict[str, Any]:
     if feed.last_trade_ticks is not None:
         last = [one.price_text(feed.last_trade_ticks), one.qty_text(feed.last_trade_lots)]
     return {
-        "state": _STATE[feed.state],
+        "state": CONTRACT_WORDS[feed.state],
         "bids": _levels(one, feed.book.bids(LEVELS)),
         "asks": _levels(one, feed.book.asks(LEVELS)),
         "trades": feed.trades,

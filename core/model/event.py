@@ -29,7 +29,7 @@ class RunStarted(LedgerEvent, frozen=True, tag="RUN_STARTED"):
     limits_digest: str
     venue: str
     instruments: tuple[dict[str, str], ...]
-    """Name, base, quote, tick size, lot size of each, as text."""
+    """Name, base, quote, tick size, lot size of each, as text; of several venues its venue too."""
     mode: Mode
     broker: str
     seed: int
@@ -165,8 +165,20 @@ class CommandRefused(LedgerEvent, frozen=True, tag="COMMAND_REFUSED"):
     reason: str
 
 
+class FilesRemoved(LedgerEvent, frozen=True, tag="FILES_REMOVED"):
+    """Recordings that went to keep a folder within its bound: they can prove nothing any more."""
+
+    kind: str
+    """``tape`` or ``capture``."""
+    names: tuple[str, ...]
+    """Oldest first."""
+    size_bytes: int
+    bound_bytes: int
+    """``[storage]``, of all runs together."""
+
+
 AnyEvent = (
     RunStarted | RunEnded | Recovered | FeedChanged | Decided | NotDecided | Answered | RiskChecked
     | OrderIntended | OrderChanged | CancelIntended | Filled | KillTripped | Rearmed | ModeChanged
-    | CommandRefused
+    | CommandRefused | FilesRemoved
 )  # fmt: skip

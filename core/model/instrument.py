@@ -14,6 +14,8 @@ import msgspec
 from core.errors import OffLotQuantity, OffTickPrice, ValueRefused
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,18})?", re.ASCII)
+STEPS_MAX = 2**53
+"""Most ticks or lots, as in the kernels (``core.kernels.book.MAX_STEPS``): float64 holds them."""
 _NAME = re.compile(r"[A-Z0-9._/:-]{1,32}", re.ASCII)
 
 
@@ -115,4 +117,6 @@ def _steps(value: Decimal, step: Decimal, error: type[ValueRefused], what: str, 
         count = value / step
         if count != count.to_integral_value():
             raise error(f"{what} {value} was off the {step} {grid}")
+        if abs(count) > STEPS_MAX:
+            raise error(f"{what} {value} was beyond {STEPS_MAX} {grid}s of {step}")
         return int(count)

@@ -42,14 +42,66 @@ FLAG_NOT_LIVE = 8
 
 
 class FeedState(StrEnum):
-    """Whether the book of one instrument may be believed."""
+    """Whether the book of one instrument may be believed; ``core.feeds.states`` has the table."""
 
     CONNECTING = "connecting"
     BUFFERING = "buffering"
+    """Connected; the book waits for its first snapshot."""
     LIVE = "live"
+    """The one state in which a new order may leave."""
+    SUSPECT = "suspect"
+    """Something speaks against the book: it is kept and drawn, and nothing new is risked on it."""
     STALE = "stale"
     RESYNCING = "resyncing"
+    """The book lost its place (a gap): it is empty until a new snapshot."""
     HALTED = "halted"
+    """The venue stopped trading: no book until it goes on."""
+
+
+class FeedCause(StrEnum):
+    """What made a feed change its state; counted per instrument, so short words for a screen."""
+
+    OPENED = "opened"
+    """The connection is up."""
+    CLOSED = "closed"
+    """The connection is gone."""
+    SNAPSHOT = "snapshot"
+    """The venue told the whole book."""
+    TAKEN_OVER = "taken_over"
+    """A second connection, whose book was live, took over from this one."""
+    RETRIED = "retried"
+    """The snapshot did not come or could not be used, and is asked for again."""
+    ALIASED = "aliased"
+    """Its data come under the name of another instrument that is watched as well."""
+    VENUE_SAID = "venue_said"
+    """An error message of the venue."""
+    GAP = "gap"
+    """A sequence shows that messages were lost, or numbers anew."""
+    REFUSED = "refused"
+    """A book message could not be used."""
+    LEFT_KNOWN = "left_known"
+    """The market went past the depth of the snapshot, and a ticker shows other best prices."""
+    SILENT = "silent"
+    """Nothing came for the stale time."""
+    HEARD = "heard"
+    """Messages came again and nothing was lost."""
+    CHECK_FAILED = "check_failed"
+    """The best prices were not those that an independent message of the venue tells."""
+    CHECK_PASSED = "check_passed"
+    CROSSED = "crossed"
+    """The best bid stood at or above the best ask for too long."""
+    UNCROSSED = "uncrossed"
+    TRADES_LOST = "trades_lost"
+    """Trade ids jumped: the connection loses messages, and may have lost some of the book."""
+    LAGGED = "lagged"
+    """The venue's other messages of the instrument went on and the book did not."""
+    CAUGHT_UP = "caught_up"
+    HALTED = "halted"
+    """The venue says that trading stopped."""
+    RESUMED = "resumed"
+    """The venue says that trading goes on."""
+    IMPOSSIBLE = "impossible"
+    """A cause that does not fit the state: a bug of ours, refused by doubting the book."""
 
 
 class BookMoved(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +123,8 @@ class TradePrint(msgspec.Struct, frozen=True, gc=False):
     trade_id: str
     ts_event_ns: int
     ts_recv_ns: int
+    makes_last: bool = True
+    """Whether it moves the last price; a late, odd-lot or average-price print does not."""
 
 
 class FeedStateChanged(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +132,7 @@ class FeedStateChanged(msgspec.Struct, frozen=True, gc=False):
 
     instrument: int
     state: FeedState
+    cause: FeedCause
     reason: str
     ts_recv_ns: int
 
@@ -86,7 +141,11 @@ MarketEvent = BookMoved | TradePrint | FeedStateChanged
 
 
 class SendText(msgspec.Struct, frozen=True, gc=False):
-    """Ask the socket to send ``text``."""
+    """Ask the socket to send ``text``.
+
+    It may name ``KEY_ID`` and ``KEY_SECRET`` of ``core.secrets``: the socket puts the keys in
+    their place as it sends, so that no output, log or capture ever holds one.
+    """
 
     text: str
 
@@ -96,13 +155,33 @@ class FetchHttp(msgspec.Struct, frozen=True, gc=False):
 
     url: str
     not_before_ns: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    """Names and values; the values may name the keys, as ``SendText`` does."""
 
 
 class Reconnect(msgspec.Struct, frozen=True, gc=False):
     """Ask for a new connection, saying why."""
 
     reason: str
+    not_before_ns: int = 0
+    """The next attempt waits until then, however soon the back-off would make it."""
 
 
-FeedRequest = SendText | FetchHttp | Reconnect
+class Renew(msgspec.Struct, frozen=True, gc=False):
+    """Ask for a second connection that takes over once it is live; this one goes on meanwhile.
+
+    Where no second one can be had, it is a ``Reconnect``.
+    """
+
+    reason: str
+
+
+class GiveUp(msgspec.Struct, frozen=True, gc=False):
+    """Ask the socket to stop for good: trying again cannot help. It raises ``Failed``."""
+
+    reason: str
+    """One line that says what is wrong and what to do about it."""
+
+
+FeedRequest = SendText | FetchHttp | Reconnect | Renew | GiveUp
 FeedOutput = MarketEvent | FeedRequest

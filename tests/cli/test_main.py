@@ -63,7 +63,7 @@ def test_run_takes_every_option(asked: dict[str, msgspec.Struct]) -> None:
     more = "--duration 1.5 --seed 9 --no-record --state s --config c.toml --endpoint ws://[::1]:1"
     assert main(f"{words} {more}".split()) == 0
     assert asked["run"] == RunOptions(
-        venue=Venue.COINBASE_EXCHANGE,
+        venues=(Venue.COINBASE_EXCHANGE,),
         symbols=("BTC-USD", "ETH-USD"),
         mode=Mode.AUTO,
         headless=True,
@@ -73,6 +73,14 @@ def test_run_takes_every_option(asked: dict[str, msgspec.Struct]) -> None:
         state=Path("s"),
         config=Path("c.toml"),
         endpoint="ws://[::1]:1",
+    )
+
+
+def test_run_takes_several_venues(asked: dict[str, msgspec.Struct]) -> None:
+    words = "run --venue binance --venue coinbase --symbol binance:BTCUSDT"
+    assert main(words.split()) == 0
+    assert asked["run"] == RunOptions(
+        venues=(Venue.BINANCE, Venue.COINBASE), symbols=("binance:BTCUSDT",)
     )
 
 

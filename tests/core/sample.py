@@ -7,6 +7,8 @@ from core.model.market import FeedState
 from core.snapshot import (
     AgentPane,
     BookLevel,
+    ClientsView,
+    ConnectionView,
     FeedView,
     FillView,
     HealthView,
@@ -15,6 +17,7 @@ from core.snapshot import (
     PnlView,
     PositionView,
     ProposalView,
+    RecordingView,
     RiskView,
     Snapshot,
 )
@@ -44,6 +47,11 @@ FEED = FeedView(
     resyncs=3,
     refused=0,
     latency_ms=12.5,
+    since_ms=61_000,
+    causes={"opened": 1, "snapshot": 4, "gap": 3},
+    crossed=2,
+    trades=400,
+    bids_known_to="90.00",
 )
 
 AGENT = AgentPane(
@@ -200,4 +208,19 @@ SNAPSHOT = Snapshot(
         rss_mib=180.0,
     ),
     notices=(),
-)
+    connections=(
+        ConnectionView(
+            venue="sim", frames=1000, refused=1, ignored=2, gaps=3, resyncs=4, checks=500,
+            checks_failed=5, trades_lost=6, heartbeats_lost=7, has_socket=True,
+            is_connected=True, connects=8, last_error="connection lost: 1006", fetches=9,
+            fetch_failures=1, handovers=2, handovers_failed=1,
+        ),
+    ),
+    recording=RecordingView(
+        tape_rows=900, tape_rows_lost=11, tape_bytes=21_000, tapes_bytes=5_000_000,
+        tapes_bound=2_147_483_648, is_recording=True, records=1_200, records_dropped=12,
+        captures_bytes=7_000_000, captures_bound=8_589_934_592, files_removed=13, trouble="",
+    ),
+    clients=ClientsView(bad_frames=1, slow=2, displaced=3),
+    frames_per_s=98.5,
+)  # fmt: skip

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import OffLotQuantity, OffTickPrice, ValueRefused
-from core.model.instrument import Instrument, parse_decimal, plain
+from core.kernels.book import MAX_STEPS
+from core.model.instrument import STEPS_MAX, Instrument, parse_decimal, plain
 
 
 def instrument(tick: str, lot: str, name: str = "BTC-USD") -> Instrument:
@@ -104,3 +105,13 @@ def test_increment_must_be_above_zero(size: str) -> None:
 def test_name_that_could_reach_the_screen_as_markup_is_refused(name: str) -> None:
     with pytest.raises(ValueRefused, match="instrument name"):
         instrument("0.01", "1", name)
+
+
+def test_steps_that_no_kernel_holds_are_refused() -> None:
+    assert STEPS_MAX == MAX_STEPS
+    one = instrument("0.01", "0.01")
+    assert one.ticks(one.price_text(STEPS_MAX)) == STEPS_MAX
+    with pytest.raises(OffTickPrice, match="beyond"):
+        one.ticks(one.price_text(STEPS_MAX + 1))
+    with pytest.raises(OffLotQuantity, match="beyond"):
+        one.lots("999999999999999999")

@@ -77,7 +77,7 @@ async def test_timers_run_at_the_pace_of_the_tape_and_never_beyond_the_next_fram
     await run_replay(pace.bench.session, tape(tmp_path / "t", [0, 1, 2]), pace.clock, 1.0)
     assert pace.timers == sorted(pace.timers)
     assert max(pace.timers) == TAPE_NS + 2 * NS_PER_S
-    assert len(pace.timers) > 6
+    assert len(pace.timers) >= 6
 
 
 async def test_a_late_clock_is_caught_up_with_at_once(

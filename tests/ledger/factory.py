@@ -28,6 +28,7 @@ from core.model.event import (
     CommandRefused,
     Decided,
     FeedChanged,
+    FilesRemoved,
     Filled,
     KillTripped,
     LedgerEvent,
@@ -225,6 +226,7 @@ def one_of_each() -> list[LedgerEvent]:
         Rearmed("human:trader", "checked"),
         ModeChanged(Mode.AUTO, "human:trader"),
         CommandRefused("Confirm", "human:trader", "the proposal had expired"),
+        FilesRemoved("tape", ("sim-2026-03-01T000000-000-000000.tape",), 16_777_216, 2_147_483_648),
     ]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvariantError, ValueRefused
 from core.lots import FifoBook
-from core.model.event import AnyEvent, LedgerEvent, OrderChanged, Recovered, RiskChecked
+from core.model.event import AnyEvent, LedgerEvent, OrderChanged, Recovered, RiskChecked, RunStarted
 from core.model.instrument import Instrument
 from core.model.order import OrderStatus, Side
 from ledger.chain import leaf_hash
@@ -298,3 +298,16 @@ def test_events_can_only_be_appended(tables: _Tables, sql: str) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         tables.connection.execute(sql)
     assert tables.rows("SELECT * FROM events") == before
+
+
+def test_rows_of_a_run_on_several_venues_name_the_venue_of_their_instrument() -> None:
+    tables = _Tables()
+    events = [each.event for each in factory.day()]
+    started = next(each for each in events if isinstance(each, RunStarted))
+    own = tuple({**fields, "venue": "coinbase"} for fields in started.instruments)
+    joined = msgspec.structs.replace(started, venue="binance+coinbase", instruments=own)
+    tables.take(*(joined if each is started else each for each in events))
+    for table in ("decisions", "orders", "fills"):
+        assert set(tables.rows(f"SELECT venue FROM {table}")) == {("coinbase",)}
+    assert {each.venue for each in instruments_of(joined).values()} == {"coinbase"}
+    assert {each.venue for each in instruments_of(started).values()} == {started.venue}

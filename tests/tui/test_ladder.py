@@ -121,3 +121,15 @@ def test_untrusted_quantities_do_not_break_the_row() -> None:
     evil = msgspec.structs.replace(bids[0], qty="\x1b[2J宽字宽字宽字")
     lines, _, _ = draw(made.instrument(bids=(evil, *bids[1:]), asks=asks))
     assert "\x1b" not in "".join(lines)
+
+
+def test_the_title_says_when_the_book_stops_knowing_within_reach() -> None:
+    view = made.instrument(mid_ticks=10_012)
+    cut = msgspec.structs.replace(
+        view, bids=view.bids[:3], feed=made.feed(bids_known_to=view.bids[2].price)
+    )
+    lines, _, _ = draw(cut)
+    assert "unknown beyond" in lines[0]
+    assert "·" in lines[-1]
+    whole, _, _ = draw(msgspec.structs.replace(view, bids=view.bids[:3]))
+    assert "unknown" not in whole[0]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from core.clock import short_time
 from tui.present.text import (
     clean,
     clock_time,
@@ -14,7 +15,6 @@ from tui.present.text import (
     fit_right,
     money,
     padded,
-    short_time,
     sign_of,
     signed,
     to_ascii,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.clock import short_time
 from core.snapshot import FillView, OrderView, PositionView, Snapshot
 from tui.present.line import Line, Panel, Role, Span, spread_out
 from tui.present.pnl import money_role
 from tui.present.scene import Scene
-from tui.present.text import clock_time, fit, fit_right, money, short_time, signed, wrap
+from tui.present.text import clock_time, fit, fit_right, money, signed, wrap
 
 _STATUS = {
     "PARTIALLY_FILLED": "partial",

@@ -67,6 +67,8 @@ def present_ladder(
         _spread_line(view, width) if row is None else _line(row, columns, biggest) for row in body
     ]
     depth = f"{len(view.bids)}+{len(view.asks)} levels"
+    if _is_cut(view, rows):
+        depth += ", unknown beyond"
     return Panel(title, lines, depth, doubt), seen
 
 
@@ -74,6 +76,12 @@ def _no_book(view: InstrumentView, doubt: str) -> tuple[Line, ...]:
     side = "bids" if not view.bids and view.asks else "asks" if view.bids else ""
     reason = view.feed.reason or (f"no {side}" if side else "") or doubt or "no message yet"
     return ((), (Span(" no book: ", "warn"), Span(reason)))
+
+
+def _is_cut(view: InstrumentView, rows: int) -> bool:
+    """Return whether the end of what is known of a side lies within the ladder's reach."""
+    sides = ((view.feed.bids_known_to, view.bids), (view.feed.asks_known_to, view.asks))
+    return any(known is not None and len(levels) < rows for known, levels in sides)
 
 
 def _remember(view: InstrumentView, last: LadderView, rows: int) -> LadderView:

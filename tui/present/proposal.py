@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from core.clock import short_time
 from core.snapshot import ProposalView
 from tui.present.bars import bar_right
 from tui.present.line import Line, Panel, Role, Span, line_width
 from tui.present.scene import Scene
-from tui.present.text import short_time, wrap
+from tui.present.text import wrap
 
 _KEYS_NOTE = "new: keys wake in a moment"
 

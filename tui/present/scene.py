@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-from core.clock import NS_PER_MS
+from core.clock import NS_PER_MS, short_time
 from core.model.market import FeedState
 from core.snapshot import InstrumentView, Notice, ProposalView, Snapshot
-from tui.present.text import short_time
 
 PICTURE_STALE_MS = 2_000
 """A snapshot older than this is drawn grey: the engine makes one whenever it is asked."""

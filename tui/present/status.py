@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from core.clock import NS_PER_MS
+from core.clock import NS_PER_MS, short_time
 from core.model.market import FeedState
 from core.snapshot import InstrumentView, Notice, Snapshot
 from tui.present.chart import decimals_of
 from tui.present.line import Line, Role, Span, cut, line_text, line_width, spread_out
 from tui.present.pnl import money_role
 from tui.present.scene import Scene
-from tui.present.text import clock_time, padded, short_time, signed
+from tui.present.text import clock_time, padded, signed
 
 _BADGES: dict[str, Role] = {"SIM": "sim", "PAPER": "paper", "LIVE": "live"}
 _SAID: dict[str, Role] = {"info": "ok", "warning": "warn", "error": "alarm"}
@@ -137,6 +137,8 @@ def _banner_of_engine(scene: Scene, snapshot: Snapshot) -> tuple[str, Role]:
         return f"FINISHED: {snapshot.finished}", "caution"
     if snapshot.risk.blocked:
         return f"no new orders: {snapshot.risk.blocked}", "caution"
+    if snapshot.recording is not None and snapshot.recording.trouble:
+        return f"{snapshot.recording.trouble} · f shows the feeds", "caution"
     notice = scene.newest_notice()
     if snapshot.risk.last_denial and (notice is None or notice.severity == "info"):
         return f"last denial: {snapshot.risk.last_denial}", "dim"
@@ -185,6 +187,20 @@ def _micro(us: float) -> str:
     return f"{us:.0f} µs" if us < 10_000 else f"{us / 1000:.0f} ms"
 
 
+def _losses(snapshot: Snapshot, view: InstrumentView) -> list[Line]:
+    """Return what was lost, where anything was; the sheet of ``f`` has all counts."""
+    feed, kept = view.feed, snapshot.recording
+    counts = [
+        ("gaps", feed.gaps), ("resyncs", feed.resyncs), ("refused", feed.refused),
+        ("checks failed", sum(each.checks_failed for each in snapshot.connections)),
+        ("trades lost", sum(each.trades_lost for each in snapshot.connections)),
+        ("not recorded", 0 if kept is None else kept.records_dropped),
+        ("tape lost", 0 if kept is None else kept.tape_rows_lost),
+        ("clients cut", snapshot.clients.slow + snapshot.clients.displaced),
+    ]  # fmt: skip
+    return [(Span(f"  {name} {count}", "warn"),) for name, count in counts if count]
+
+
 def _health(scene: Scene, snapshot: Snapshot) -> list[Line]:
     health, view = snapshot.health, scene.view()
     share = health.queue_depth / health.queue_bound if health.queue_bound > 0 else 0.0
@@ -195,9 +211,7 @@ def _health(scene: Scene, snapshot: Snapshot) -> list[Line]:
         (Span("  ledger ", "dim"), Span(head)),
     ]
     if view is not None:
-        counts = (("gaps", view.feed.gaps), ("resyncs", view.feed.resyncs),
-                  ("refused", view.feed.refused))  # fmt: skip
-        groups += [(Span(f"  {name} {count}", "warn"),) for name, count in counts if count]
+        groups += _losses(snapshot, view)
     for name, value in (("feed", health.feed_us_p99), ("decide", health.decision_us_p99)):
         if value is not None:
             groups.append((Span(f"  {name} p99 ", "dim"), Span(_micro(value))))

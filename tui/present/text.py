@@ -111,17 +111,6 @@ def wrap(text: str, width: int, rows: int) -> list[str]:
     return lines
 
 
-def short_time(ms: float) -> str:
-    """Return a duration in the unit a trader reads at a glance: ``12 ms``, ``3.2 s``, ``4 min``."""
-    if ms < 1000:
-        return f"{ms:.0f} ms"
-    if ms < 100_000:
-        return f"{ms / 1000:.1f} s"
-    if ms < 6_000_000:
-        return f"{ms / 60_000:.0f} min"
-    return f"{ms / 3_600_000:.1f} h"
-
-
 def sign_of(text: str | None) -> int:
     """Return -1, 0 or 1: the sign of decimal text; 0 for None and for what is not a number."""
     if text is None or not any(char in "123456789" for char in text):

@@ -159,6 +159,10 @@ class DeskScreen(Screen[None]):
         """Key enter."""
         self._desk.show_fill()
 
+    def action_feeds(self) -> None:
+        """Key f."""
+        self._desk.show_feeds()
+
     def action_help(self) -> None:
         """Key ?."""
         self._desk.show_help()

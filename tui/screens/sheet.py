@@ -44,9 +44,15 @@ class Sheet(ModalScreen[Result | None], Generic[Result]):
         sheet = VerticalScroll(classes="sheet danger" if self._danger else "sheet")
         sheet.border_title = Text(turn(self._sheet_title)).markup
         with sheet:
-            yield Static(Text(turn("\n".join(self._lines))), markup=False)
+            yield Static(Text(turn("\n".join(self._lines))), classes="text", markup=False)
             yield from self.more()
             yield Static(Text(turn(self._hint)), classes="hint", markup=False)
+
+    def show_lines(self, lines: Sequence[str]) -> None:
+        """Put other lines in the place of the text."""
+        self._lines = [clean(line) for line in lines]
+        turn = to_ascii if bool(getattr(self.app, "ascii_only", False)) else str
+        self.query_one(".text", Static).update(Text(turn("\n".join(self._lines))))
 
     def more(self) -> Sequence[Widget]:
         """Return the widgets between text and hint."""

@@ -260,3 +260,16 @@ def test_orders_of_two_instruments_do_not_mix() -> None:
     broker.take_reports()
     broker.on_trade(TradePrint(1, 99, 50, -1, "t", 0, 2))
     assert [report.client_order_id for report in broker.take_reports()] == ["b"]
+
+
+def test_fee_is_that_of_the_venue_where_it_has_its_own() -> None:
+    fees = {}
+    for name, by_venue in (("all", {}), ("own", {"sim": 3 * FEE_BPS}), ("other", {"binance": 1})):
+        stage = Stage()
+        stage.broker = PaperBroker([stage.feed], AT_ONCE, FEE_BPS, by_venue)
+        stage.send(BUY, 10, 101)
+        (fill,) = stage.full_fills()
+        fees[name] = fill.fee
+    assert fees["all"] > 0
+    assert fees["own"] == 3 * fees["all"]
+    assert fees["other"] == fees["all"]

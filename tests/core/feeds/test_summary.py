@@ -56,6 +56,7 @@ def test_book_agrees_with_every_ticker_of_the_same_update_id():
         (FeedState.BUFFERING, "resyncing"),
         (FeedState.RESYNCING, "resyncing"),
         (FeedState.LIVE, "live"),
+        (FeedState.SUSPECT, "stale"),
         (FeedState.STALE, "stale"),
         (FeedState.HALTED, "halted"),
     ],
