@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from core.config import Settings
@@ -23,6 +24,7 @@ from tests.core.feeds.wire import (
     fetches,
     instrument,
     l2,
+    market_trades,
     reconnects,
     sent,
     settings,
@@ -30,6 +32,7 @@ from tests.core.feeds.wire import (
     state,
     stream,
     ticker,
+    trades,
 )
 
 LEVELS = [("bid", "100", "1"), ("offer", "101", "1")]
@@ -64,19 +67,6 @@ def test_frames_that_cannot_be_read_are_no_sign_of_life(venue):
         asked = reconnects(protocol.on_time(T0 + n * S))
         assert (state(protocol) is FeedState.STALE) == (n > 5)
         assert (asked == [f"no frame for {n} s"]) == (n == 16)
-
-
-def test_depth_stream_that_falls_silent_alone_costs_the_book_and_the_connection():
-    # Found by book_freezes: tickers and trades went on, so the connection seemed alive.
-    protocol = live_binance()
-    outputs = []
-    for n in range(1, 8):
-        outputs += protocol.receive(ticker(100 + n, ["100.00", "2.0"], ["101.00", "1.0"]), T0)
-        outputs += protocol.receive(beat(), T0 + n * S)
-        assert state(protocol) is (
-            FeedState.LIVE if n < 2 else FeedState.SUSPECT if n < 6 else FeedState.RESYNCING
-        )
-    assert len(reconnects(outputs)) == 1
 
 
 def test_connection_that_paused_and_lost_nothing_is_not_taken_for_a_silent_depth_stream():
@@ -369,5 +359,83 @@ def test_value_that_no_row_could_hold_is_refused(frame):
     # Found by the fuzzer: a time beyond 64 bits would have stopped the engine at the tape.
     protocol = sim()
     protocol.receive(frame, T0)
+    assert protocol.counters.refused == 1
+    assert protocol.instruments[0].book.size() == (0, 0)
+
+
+# --- found by damaged bytes (bench/fuzz.py frames)
+
+BEYOND = 2**63
+
+
+@pytest.mark.parametrize("number", [BEYOND - 1, BEYOND, 10**40])
+def test_sequence_number_that_no_int64_holds_is_refused_and_the_next_frame_shows_it(number):
+    # The typed path took it, and the kernel stopped the feed at the next frame.
+    protocol = coinbase()
+    protocol.receive(l2(0, "snapshot", LEVELS, "BTC-USD"), T0)
+    protocol.receive(l2(number, "update", LEVELS[:1], "BTC-USD"), T0)
+    assert (protocol.counters.refused, state(protocol)) == (1, FeedState.LIVE)
+    protocol.receive(l2(2, "update", LEVELS[:1], "BTC-USD"), T0)
+    assert (protocol.counters.gaps, state(protocol)) == (1, FeedState.RESYNCING)
+
+
+@pytest.mark.parametrize("number", [BEYOND - 1, BEYOND, 10**40])
+def test_update_id_that_no_int64_holds_is_refused(number):
+    protocol = live_binance()
+    protocol.receive(depth(101, number), T0)
+    assert (protocol.counters.refused, state(protocol)) == (1, FeedState.RESYNCING)
+    protocol.on_http(depth_url(), snapshot(number, *ROWS), T0)
+    assert (protocol.counters.refused, state(protocol)) == (2, FeedState.RESYNCING)
+    protocol.on_http(depth_url(), snapshot(200, *ROWS), T0)
+    protocol.receive(ticker(number, ["100.00", "1.0"], ["101.00", "1.0"]), T0)
+    assert (protocol.counters.refused, state(protocol)) == (3, FeedState.LIVE)
+
+
+def test_trade_id_of_more_digits_than_a_number_has_is_a_name():
+    protocol = coinbase()
+    rows = [("9" * 40, "100", "1", "BUY"), ("9" * 19, "100", "1", "BUY")]
+    outputs = protocol.receive(market_trades(0, "update", rows), T0)
+    assert [each.trade_id for each in trades(outputs)] == ["9" * 19, "9" * 40]
+
+
+@pytest.mark.parametrize("uses_kernel", [True, False])
+def test_frame_is_what_its_keys_say_and_not_what_stands_in_their_place(uses_kernel):
+    # The kernel looked for the stream's name at its place, whatever the key before it was.
+    protocol = live_binance()
+    protocol.uses_kernel = uses_kernel
+    frame = depth(101, 101, [["100.50", "1.0"]]).replace(b'{"stream":', b'{"straem":')
+    protocol.receive(frame, T0)
+    assert best(protocol) == ("100", "101")
+    assert (protocol.counters.ignored, protocol.counters.gaps) == (1, 0)
+
+
+@pytest.mark.parametrize("uses_kernel", [True, False])
+@pytest.mark.parametrize("stamp", [9_300_000_000_000, 99_999_999_999_999, 10**16])
+def test_stamp_that_is_beyond_int64_in_nanoseconds_is_no_time(uses_kernel, stamp):
+    protocol = live_binance()
+    protocol.uses_kernel = uses_kernel
+    data = json.loads(depth(101, 101, [["100.50", "1.0"]]))
+    data["data"]["E"] = stamp
+    (moved,) = protocol.receive(json.dumps(data, separators=(",", ":")).encode(), T0)
+    assert (moved.ts_event_ns, best(protocol)) == (0, ("100.5", "101"))
+
+
+@pytest.mark.parametrize("price", ["999999999999999999", "90071992547409.93"])
+def test_trade_of_the_simulated_venue_at_a_price_that_no_kernel_holds_is_refused(price):
+    protocol = sim()
+    protocol.receive(sim_frame("snapshot", 1), T0)
+    frame = json.loads(sim_frame("update", 2))
+    frame["trades"] = [[price, "1", "buy", "7"]]
+    protocol.receive(json.dumps(frame).encode(), T0)
+    assert protocol.counters.refused == 1
+
+
+def test_number_that_is_not_finite_is_no_missing_side_of_a_book():
+    # Packed infinity became JSON null, which says that a side did not change.
+    protocol = AlpacaProtocol([instrument("alpaca", "BTC/USD")], settings())
+    protocol.on_open(T0)
+    message = {"T": "o", "S": "BTC/USD", "t": "2026-08-09T21:05:48Z", "r": True}
+    message |= {"b": float("inf"), "a": [{"p": 101.0, "s": 1.0}]}
+    protocol.receive(msgspec.msgpack.encode([message]), T0)
     assert protocol.counters.refused == 1
     assert protocol.instruments[0].book.size() == (0, 0)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.feeds.binance import BinanceProtocol
 from core.feeds.stitch import MAX_EVENTS
 from core.kernels import block as at
 from core.model.market import BookMoved, FeedState, Renew
@@ -19,9 +18,7 @@ from tests.core.feeds.wire import (
     depth,
     depth_url,
     fetches,
-    instrument,
     reconnects,
-    settings,
     snapshot,
     state,
     states,
@@ -59,19 +56,6 @@ def test_old_buffered_events_are_dropped_and_the_overlapping_one_applied():
     protocol.on_http(depth_url(), snapshot(100, BIDS, ASKS), T0)
     assert best(protocol) == ("100", "100.02")
     assert protocol.instruments[0].book.best_bid == (10_000, 100_000)
-
-
-def test_snapshot_older_than_the_stream_is_asked_for_again_later_and_later():
-    protocol = binance(backoff_first_ms=500, backoff_max_ms=2_000)
-    protocol.receive(depth(200, 210), T0)
-    waits = []
-    for _ in range(5):
-        outputs = protocol.on_http(depth_url(), snapshot(100, BIDS, ASKS), T0 + 100 * S)
-        assert state(protocol) is FeedState.BUFFERING
-        waits += [each.not_before_ns - T0 - 100 * S for each in fetches(outputs)]
-        protocol._next_fetch_ns = 0  # the request weight is another test's
-    assert waits == [500 * MS, 1_000 * MS, 2_000 * MS, 2_000 * MS, 2_000 * MS]
-    assert best(protocol) is None
 
 
 def test_snapshot_served_late_is_stitched_to_what_came_meanwhile():
@@ -120,21 +104,6 @@ def test_event_behind_the_gap_is_the_first_of_the_new_chain():
     protocol.on_http(depth_url(), snapshot(104, BIDS, ASKS), T0)
     assert state(protocol) is FeedState.LIVE
     assert protocol.instruments[0].book.best_bid == (10_000, 700_000)
-
-
-def test_gap_in_one_of_twenty_leaves_the_others_live():
-    names = [f"A{n}USDT" for n in range(20)]
-    protocol = live(*names)
-    protocol.receive(depth(150, 151, name="A7USDT"), T0)
-    assert [n for n in range(20) if state(protocol, n) is not FeedState.LIVE] == [7]
-
-
-def test_start_of_many_books_spaces_the_snapshot_requests_by_their_weight():
-    listed = [instrument("binance", f"A{n}USDT") for n in range(20)]
-    outputs = BinanceProtocol(listed, settings()).on_open(T0)
-    times = [each.not_before_ns for each in fetches(outputs)]
-    # 1000 levels weigh 50 of the 6000 a minute.
-    assert times == [T0 + n * 500 * MS for n in range(20)]
 
 
 def test_repeated_event_is_ignored():
@@ -258,15 +227,6 @@ def test_reply_for_another_address_is_ignored():
     assert protocol.on_http("https://x/api/v3/time?symbol=BTCUSDT", b"{}", T0) == []
     assert protocol.on_http(depth_url("ETHUSDT"), snapshot(1, BIDS, ASKS), T0) == []
     assert protocol.counters.ignored == 2
-
-
-def test_refresh_of_a_live_book_is_stitched_behind_the_stream():
-    # cryptofeed 606: a snapshot swapped in as it came inverted the book for minutes.
-    protocol = live()
-    protocol.receive(depth(101, 110, bids=[["100.00", "0.0"]], asks=[["100.00", "1.0"]]), T0)
-    protocol.on_http(depth_url(), snapshot(105, BIDS, ASKS), T0)
-    assert protocol.instruments[0].crossed == 0
-    assert best(protocol) == ("99.99", "100")
 
 
 def test_refresh_ahead_of_the_stream_waits_for_it():

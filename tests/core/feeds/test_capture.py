@@ -199,3 +199,11 @@ def test_close_that_nothing_follows_is_held_back(tmp_path):
     reader = read_capture(written(tmp_path, text_of(lines=[*LINES, *LINES])))
     kinds = [each.kind for each in without_last_close(reader)]
     assert kinds == ["open", "send", "recv", "http", "close", "open", "send", "recv", "http"]
+
+
+@pytest.mark.parametrize("ns", [-1, 2**63, 10**40])
+def test_time_that_no_row_could_hold_is_refused(tmp_path, ns):
+    # Found by the fuzzer: the engine stopped at such a time.
+    path = written(tmp_path, text_of(lines=[{"k": "recv", "ns": ns, "d": "{}"}]))
+    with pytest.raises(CaptureError, match="line 2"):
+        list(read_capture(path))

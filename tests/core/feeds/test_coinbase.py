@@ -236,25 +236,6 @@ def test_usdc_product_takes_the_data_labelled_usd():
     assert len(trades(outputs)) == 1
 
 
-def test_two_subscriptions_of_one_label_are_never_merged():
-    protocol = coinbase("BTC-USDC", "BTC-USD")
-    protocol.receive(l2(0, "snapshot", LEVELS, "BTC-USD"), T0)
-    assert [state(protocol, n) for n in (0, 1)] == [FeedState.BUFFERING, FeedState.LIVE]
-    assert (
-        protocol.instruments[0].reason == "BTC-USDC arrives labelled BTC-USD: watch one of the two"
-    )
-
-
-def test_stablecoin_pairs_with_books_of_their_own_keep_them():
-    # ccxt 23748: USDT-USDC and USDT-USD were merged.
-    protocol = coinbase("USDT-USDC", "USDT-USD")
-    protocol.receive(
-        l2(0, "snapshot", [("bid", "0.99", "1"), ("offer", "1", "1")], "USDT-USDC"), T0
-    )
-    protocol.receive(l2(1, "snapshot", LEVELS, "USDT-USD"), T0)
-    assert (best(protocol, 0), best(protocol, 1)) == (("0.99", "1"), ("100.5", "101"))
-
-
 def test_product_nobody_watches_is_refused():
     protocol = live()
     protocol.receive(l2(1, "update", LEVELS, "DOGE-USD"), T0)

@@ -195,14 +195,6 @@ def test_ids_begin_anew_with_each_connection():
     assert counts(protocol)[:2] == (0, 0)
 
 
-def test_sequence_of_a_heartbeat_is_no_count():
-    protocol = live()
-    for n, sequence in enumerate((5, 900, 20)):
-        protocol.receive(frame("heartbeat", sequence=sequence, last_trade_id=7), T0 + n * S)
-    assert counts(protocol) == (0, 0, 0, 0)
-    assert state(protocol) is FeedState.LIVE
-
-
 def test_first_ticker_is_history_and_may_lack_its_time():
     protocol = live()
     protocol.receive(ticker(7, "50", "60"), T0)

@@ -124,22 +124,6 @@ def told_at(protocol, ms, number=None, name="subscriptions"):
     return protocol.receive(wire.channel(number, name, []), T0 + ms * MS)
 
 
-def test_book_that_stays_crossed_is_suspect_then_asked_for_anew():
-    protocol = live_coinbase()
-    protocol.receive(crossing(1), T0)
-    feed = protocol.instruments[0]
-    seen = []
-    for n, ms in enumerate((1_000, 1_001, 2_000, 2_001)):
-        told_at(protocol, ms, 2 + n)
-        seen.append(feed.state)
-    assert seen == [
-        FeedState.LIVE, FeedState.SUSPECT, FeedState.SUSPECT, FeedState.RESYNCING
-    ]  # fmt: skip
-    assert feed.reason == "bid 101 at or above ask 101 for 2.0 s"
-    assert feed.transitions[FeedCause.CROSSED] == 2
-    assert len(wire.sent(protocol.on_time(T0 + 60 * S))) == 2
-
-
 def test_crossed_book_is_not_doubted_while_nothing_comes():
     # Silence is another fault, with a remedy of its own.
     protocol = live_coinbase()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -150,22 +149,6 @@ async def test_binance_reconnects_after_a_cut_with_a_fresh_snapshot_and_is_live_
     assert all("symbol=BTCUSDT&limit=1000" in each for each in venue.requests)
 
 
-async def test_coinbase_resubscribes_after_a_cut_and_is_live_again():
-    levels = [("bid", "99.00", "1"), ("offer", "100.01", "1")]
-    script = [l2(0, "snapshot", levels, "BTC-USD"), l2(1, "update", levels[:1], "BTC-USD")]
-    async with (
-        StubVenue([script], after_messages=3) as venue,
-        running(Run(coinbase_at(), venue)) as run,
-    ):
-        await run.until(lambda: state(run.protocol) is FeedState.LIVE)
-        venue.cut()
-        await run.until(lambda: run.states().count(FeedState.LIVE) == 2)
-        assert best(run.protocol) == ("99", "100.01")
-    subscribed = [[json.loads(text)["channel"] for text in one] for one in venue.messages]
-    assert subscribed == [["level2", "market_trades", "heartbeats"]] * 2
-    assert run.protocol.counters.resyncs == 1
-
-
 async def test_sequence_gap_brings_a_new_connection():
     levels = [("bid", "99.00", "1"), ("offer", "100.01", "1")]
     scripts = [
@@ -176,19 +159,6 @@ async def test_sequence_gap_brings_a_new_connection():
         await run.until(lambda: run.states().count(FeedState.LIVE) == 2)
     assert run.protocol.counters.gaps == 1
     assert run.link.last_error == "frames 1 to 1 were lost"
-
-
-@pytest.mark.slow
-async def test_five_megabyte_snapshot_comes_through_the_socket():
-    # ccxt 23597: a frame limit below it closed the socket silently, for ever.
-    levels = [("bid", f"{n}.37", "0.12345678") for n in range(1, 23_001)]
-    levels += [("offer", f"{n}.38", "0.12345678") for n in range(23_000, 46_000)]
-    frame = l2(0, "snapshot", levels, "BTC-USD")
-    assert len(frame) > 4 * 1024 * 1024
-    async with StubVenue([[frame]]) as venue, running(Run(coinbase_at(), venue)) as run:
-        await run.until(lambda: state(run.protocol) is FeedState.LIVE)
-        assert run.protocol.instruments[0].book.size() == (23_000, 23_000)
-    assert run.link.connects == 1
 
 
 async def test_recording_replays_to_the_summary_of_the_live_run(tmp_path):
