@@ -124,6 +124,10 @@ class AlpacaBooks(VenueConnection):
 
     def _take_book(self, outputs: list[FeedOutput], told: Told) -> None:
         """Take the whole book (``r``) or absolute changes of a book that is believed."""
+        if not self.is_crypto:
+            # A stock has one quoted level a side, and no message of levels.
+            self.counters.ignored += 1
+            return
         index, recv_ns = told.index, told.ts_recv_ns
         feed, reader = self.instruments[index], self._readers[index]
         try:

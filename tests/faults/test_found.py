@@ -439,3 +439,14 @@ def test_number_that_is_not_finite_is_no_missing_side_of_a_book():
     protocol.receive(msgspec.msgpack.encode([message]), T0)
     assert protocol.counters.refused == 1
     assert protocol.instruments[0].book.size() == (0, 0)
+
+
+def test_levels_of_a_stock_are_no_book():
+    protocol = AlpacaProtocol([instrument("alpaca", "IBM", lot="1")], settings())
+    protocol.on_open(T0)
+    head = {"S": "IBM", "t": "2026-08-09T21:05:48Z"}
+    quote = {"T": "q", **head, "bp": 100.0, "bs": 1, "ap": 101.0, "as": 1}
+    levels = {"T": "o", **head, "b": [{"p": 100.5, "s": 1}], "a": []}
+    assert protocol.receive(json.dumps([quote]).encode(), T0)
+    assert protocol.receive(json.dumps([levels]).encode(), T0) == []
+    assert (best(protocol), protocol.counters.ignored) == (("100", "101"), 1)
