@@ -3,7 +3,7 @@
     python bench/bench_memory.py CAPTURE [--mode protocol|engine] [--messages 1000000]
         [--symbols 20] [--rate 8000] [--at-most-mib 16] [--json FILE]
 
-``protocol``: protocol and desks in this process, as quickly as they go, engine time 10 ms a
+``protocol``: the protocol in this process, as quickly as they go, engine time 10 ms a
 message. ``engine``: the product's headless engine on a loopback venue at ``--rate`` messages a
 second, with ledger, tape and recording. The messages are a piece of a Binance capture in rounds
 (bench/rounds.py): after each round every book is what it was, so what grows is ours. Resident
@@ -32,10 +32,9 @@ from bench.rounds import Rounds
 from bench.sender import SenderProcess
 from core.config import Settings
 from core.control import GetSnapshot, Picture, request
-from core.desk import Desk
 from core.errors import TryAgain
 from core.feeds.registry import protocol_for
-from core.model.market import BookMoved, FeedState, TradePrint
+from core.model.market import FeedState
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUND = 5000
@@ -67,12 +66,11 @@ def names(count: int) -> list[str]:
 
 
 def run_protocol(options: argparse.Namespace) -> list[Sample]:
-    """Feed protocol and desks in this process; the generator's own memory is in the figures."""
+    """Feed protocol in this process; the generator's own memory is in the figures."""
     symbols = names(options.symbols)
     rounds = Rounds(options.capture, symbols, length=ROUND)
     instruments = [msgspec.structs.replace(rounds.instrument, name=name) for name in symbols]
     protocol = protocol_for("binance", instruments, Settings())
-    desks = [Desk(at, one, Settings(), None) for at, one in enumerate(protocol.instruments)]
     protocol.on_open(START_NS)
     for name in symbols:
         url = f"https://venue/api/v3/depth?symbol={name}&limit=1000"
@@ -81,11 +79,7 @@ def run_protocol(options: argparse.Namespace) -> list[Sample]:
     began = time.monotonic()
     every = options.messages // SAMPLES
     for number, frame in enumerate(rounds.frames(options.messages), 1):
-        for output in protocol.receive(frame, START_NS + number * STEP_NS):
-            if isinstance(output, BookMoved):
-                desks[output.instrument].on_book(output)
-            elif isinstance(output, TradePrint):
-                desks[output.instrument].on_trade(output)
+        protocol.receive(frame, START_NS + number * STEP_NS)
         if number % every == 0:
             samples.append(Sample(number, time.monotonic() - began, resident_mib("self")))
     assert all(one.state is FeedState.LIVE for one in protocol.instruments)

@@ -5,9 +5,9 @@
 
 Another process sends the messages of a Binance capture, round after round, as quickly as they are
 read. Three rows, each on a new connection: ``websockets`` alone (receive and drop), our socket
-code with a protocol that does nothing, and the whole way: socket code, protocol, desk with its
-features. Wall and processor time of this process a message; the medians of the runs. With
-``--at-least`` the exit code is 1 where the whole way is slower.
+code with a protocol that does nothing, and the whole way: socket code and protocol, which brings
+book, features and row. Wall and processor time of this process a message; the medians of the
+runs. With ``--at-least`` the exit code is 1 where the whole way is slower.
 """
 
 from __future__ import annotations
@@ -35,18 +35,15 @@ from bench.rounds import Rounds
 from bench.sender import SenderProcess
 from core.clock import SystemClock
 from core.config import Settings
-from core.desk import Desk
 from core.feeds.protocol import FeedCounters, FeedProtocol, InstrumentFeed
 from core.feeds.registry import protocol_for
 from core.feeds.socket import run_feed
 from core.model.instrument import Instrument
 from core.model.market import (
-    BookMoved,
     FeedOutput,
     FeedState,
     FetchHttp,
     MarketEvent,
-    TradePrint,
 )
 
 WARM_UP = 5000
@@ -157,18 +154,12 @@ async def whole_way(sender: SenderProcess, rounds: Rounds, count: int) -> Run:
     )
     settings = msgspec.structs.replace(Settings(), feed=feed)
     protocol = protocol_for("binance", [rounds.instrument], settings)
-    desks = [Desk(at, one, settings, None) for at, one in enumerate(protocol.instruments)]
     counters = protocol.counters
 
     def deliver(events: list[MarketEvent], now_ns: int) -> None:
-        del now_ns
+        del events, now_ns
         if not counters.frames:
             meter.begin()
-        for event in events:
-            if isinstance(event, BookMoved):
-                desks[event.instrument].on_book(event)
-            elif isinstance(event, TradePrint):
-                desks[event.instrument].on_trade(event)
         if counters.frames >= count:
             stop.set()
 

@@ -14,7 +14,7 @@ from core.kernels import block as at
 from core.kernels import book as kernel
 from core.kernels import update
 from core.model.instrument import Instrument
-from core.model.market import DEPTH_LEVELS, MARKET_STATE
+from core.model.market import DEPTH_LEVELS, MARKET_STATE, TradePrint
 
 Touch = tuple[int, int, int, int, int, int]
 """Best bid ticks, its lots, best ask ticks, its lots, bid depth lots, ask depth lots.
@@ -58,7 +58,7 @@ class Book:
         self.block[at.TRADE_ID] = self.block[at.LAST_ID] = -1
         self._head, self._near, self._bits = _views(self.block, window)
         self.features = Features(
-            self.block[at.CLOCK : at.VALUES], self.block[at.VALUES : at.ROW].view(np.float64)
+            self.block[at.CLOCK : at.VALUES], self.block[at.VALUES : at.BARS].view(np.float64)
         )
         self.row = self.block[at.ROW : at.TICKERS].view(MARKET_STATE).reshape(())
         """The newest row, MARKET_STATE[()]; written by ``moved``."""
@@ -88,8 +88,25 @@ class Book:
         """Take the book as it is now into the row, and into the features if it is believed."""
         update.moved(self.block, event_ns, recv_ns, is_live)
 
+    def traded(self, trade: TradePrint) -> None:
+        """Take a trade into features and bars."""
+        update.traded(
+            self.block, trade.ts_recv_ns, trade.price_ticks, trade.qty_lots, trade.aggressor
+        )
+
+    def bars(self, count: int) -> np.ndarray:
+        """Return up to ``count`` newest one-second bars of the mid, the open one last.
+
+        int64[k, 6]: second at which it closes, then open, high, low and close as bid plus ask in
+        ticks (twice the mid), then the lots traded.
+        """
+        begun = int(self.block[at.N_BARS])
+        count = min(count, begun, at.MAX_BARS)
+        ring = self.block[at.BARS : at.ROW].reshape(at.MAX_BARS, at.BAR_SIZE)
+        return ring[np.arange(begun - count, begun) % at.MAX_BARS]
+
     def go_on_from(self, other: Book) -> None:
-        """Take place, features and newest trade of the book that this one replaces."""
+        """Take place, features, bars and newest trade of the book that this one replaces."""
         for first, end in ((at.INDEX, at.INDEX + 1), (at.TRADE_ID, at.HEAD), (at.CLOCK, at.ROW)):
             self.block[first:end] = other.block[first:end]
 

@@ -1,6 +1,7 @@
 """One instrument's desk: feed, features, signals, forecasts and the agent's view, kept current.
 
-Market events come in one by one; ``think`` runs at the strategy's cadence. Nothing here trades.
+The feed's book keeps itself, its features and its newest row; ``think`` reads them at the
+strategy's cadence. Nothing here trades.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from collections import deque
 
 import numpy as np
 
-from core.bars import Bars
 from core.blend import Blend
 from core.clock import NS_PER_MS
 from core.config import Settings
 from core.features import Features
 from core.feeds.protocol import InstrumentFeed
 from core.model.decision import AgentView, Forecast
-from core.model.market import BookMoved, FeedState, TradePrint
+from core.model.market import FeedState
 from core.offset import ClockOffset
 from core.ports import Policy
 from core.signals.board import SIGNAL_NAMES, SignalBoard
@@ -41,13 +41,10 @@ class Desk:
         self.forecasts: tuple[Forecast, ...] = ()
         self.agent: AgentView | None = None
         self.entropy_history: deque[float] = deque(maxlen=ENTROPY_KEPT)
-        self.bars = Bars()
         self._policy = policy
         self._agent_cadence_ns = settings.agent.cadence_ms * NS_PER_MS
         self._agent_due_ns = 0
         self._horizon_s = settings.strategy.horizon_s
-        self._tick = float(self.instrument.tick_size)
-        self._lot = float(self.instrument.lot_size)
 
     @property
     def features(self) -> Features:
@@ -74,17 +71,6 @@ class Desk:
             if forecast.horizon_s == self._horizon_s:
                 return forecast
         return None
-
-    def on_book(self, event: BookMoved) -> None:
-        if self.feed.state is FeedState.LIVE:
-            bid, _, ask, *_ = self.feed.book.touch()
-            if 0 < bid < ask:
-                self.bars.add(event.ts_recv_ns, 0.5 * (bid + ask) * self._tick, 0.0)
-
-    def on_trade(self, event: TradePrint) -> None:
-        if self.bars:
-            price = self.features.mid_ticks * self._tick
-            self.bars.add(event.ts_recv_ns, price, event.qty_lots * self._lot)
 
     def on_doubt(self) -> None:
         """The feed left ``live``: what was learnt stays, what was pending is dropped."""

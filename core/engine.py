@@ -21,7 +21,7 @@ from core.feeds.protocol import FeedProtocol
 from core.losses import LossWatch
 from core.model import event as ev
 from core.model.decision import Mode
-from core.model.market import BookMoved, FeedStateChanged, MarketEvent, TradePrint
+from core.model.market import FeedStateChanged, MarketEvent
 from core.model.order import Fill, OrderReport
 from core.orders import OrderState
 from core.pauses import FAILED_EXITS_MAX, Pauses
@@ -134,14 +134,8 @@ class Engine:
         self.context.move_to(event.ts_recv_ns)
         if self._next_cadence_ns is None:
             self.start_clock(event.ts_recv_ns)
-        desk = self.desks[event.instrument]
-        match event:
-            case BookMoved():
-                desk.on_book(event)
-            case TradePrint():
-                desk.on_trade(event)
-            case FeedStateChanged():
-                self._on_feed_state(desk, event)
+        if isinstance(event, FeedStateChanged):
+            self._on_feed_state(self.desks[event.instrument], event)
 
     def _on_feed_state(self, desk: Desk, event: FeedStateChanged) -> None:
         name = desk.instrument.name

@@ -25,6 +25,7 @@ from core.picture_feed import connection_views, feed_view, known_prices, recordi
 from core.session import Session
 from core.snapshot import (
     AgentPane,
+    Bar,
     BookLevel,
     ClientsView,
     FillView,
@@ -121,8 +122,23 @@ def _instrument(session: Session, desk: Desk, facts: RunFacts) -> InstrumentView
         forecasts=desk.forecasts,
         agent=_agent(desk, facts.agent_note),
         agent_note=facts.agent_note if desk.agent is None else "",
-        bars=desk.bars.newest(BARS_SHOWN),
+        bars=_bars(desk),
         waiting_for=hold.text if hold is not None else _no_hold(session.engine, desk),
+    )
+
+
+def _bars(desk: Desk) -> tuple[Bar, ...]:
+    half_tick, lot = float(desk.instrument.tick_size) / 2, float(desk.instrument.lot_size)
+    return tuple(
+        Bar(
+            end_s=end_s,
+            open=opened * half_tick,
+            high=high * half_tick,
+            low=low * half_tick,
+            close=close * half_tick,
+            volume=lots * lot,
+        )
+        for end_s, opened, high, low, close, lots in desk.feed.book.bars(BARS_SHOWN).tolist()
     )
 
 

@@ -1,4 +1,4 @@
-"""Ours, by the product's own path: the venue's protocol, then the desk of the instrument."""
+"""Ours, by the product's own path: the venue's protocol, which brings book, features and row."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from bench.peers.face import Side, Sides
 from bench.peers.scenario import Frame, Scenario
 from core.config import Settings
-from core.desk import Desk
 from core.feeds.protocol import FeedProtocol
 from core.feeds.registry import protocol_for
 from core.feeds.replaying import give
-from core.model.market import BookMoved, FeedState
+from core.model.market import FeedState
 
 
 class Ours:
-    """A live protocol and one desk an instrument; the desk needs no engine and no agent."""
+    """A live protocol; it needs no engine."""
 
     name = "ours"
     does = "frame, sequence check, decode, whole book, touch, depth 10, features, MARKET_STATE row"
@@ -23,7 +22,6 @@ class Ours:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
         self._protocol: FeedProtocol
-        self._desks: list[Desk] = []
 
     def inputs(self, frames: Sequence[Frame]) -> list[Frame]:
         return list(frames)
@@ -31,7 +29,6 @@ class Ours:
     def start(self, scenario: Scenario) -> None:
         self._protocol = protocol_for(scenario.venue, scenario.instruments, self._settings)
         feeds = self._protocol.instruments
-        self._desks = [Desk(at, feed, self._settings, None) for at, feed in enumerate(feeds)]
         self._protocol.on_open(scenario.opening[0].ns)
         for record in scenario.opening:
             if record.kind != "open":
@@ -40,9 +37,7 @@ class Ours:
             assert feed.state is FeedState.LIVE, f"{feed.instrument.name}: {feed.reason}"
 
     def receive(self, one: Frame) -> None:
-        for output in self._protocol.receive(one.data, one.ns):
-            if isinstance(output, BookMoved):
-                self._desks[output.instrument].on_book(output)
+        self._protocol.receive(one.data, one.ns)
 
     def books(self) -> dict[str, Sides]:
         books = {}

@@ -75,11 +75,9 @@ class InstrumentFeed(msgspec.Struct):
     last_event_ns: int = 0
 
     def note_trade(self, trade: TradePrint) -> None:
-        """Count a trade and take it into the features."""
+        """Count a trade and take it into features and bars."""
         self.count_trade(trade)
-        self.book.features.on_trade(
-            trade.ts_recv_ns, trade.price_ticks, trade.qty_lots, trade.aggressor
-        )
+        self.book.traded(trade)
 
     def count_trade(self, trade: TradePrint) -> None:
         """Count a trade by its aggressor; it may become the last one."""

@@ -27,6 +27,9 @@ FIRST_TICKER, N_TICKERS = range(9, 11)
 TRADE_ID, TRADE_NS = range(11, 13)
 """Id and venue time of the newest trade, -1 and 0 before the first."""
 
+N_BARS = 13
+"""Bars begun since the start: see ``core.kernels.bars``."""
+
 NEVER_BELOW, NEVER_ABOVE = -1, 2**62
 """KNOWN and FAR prices of a side that is known to its end."""
 
@@ -35,7 +38,11 @@ TOUCH = HEAD + 2 * HEAD_SIZE
 GRID = TOUCH + TOUCH_SIZE
 CLOCK = GRID + GRID_SIZE
 VALUES = CLOCK + CLOCK_SIZE
-ROW = VALUES + VALUES_SIZE
+MAX_BARS = 600
+BAR_SIZE = 6
+"""``core.kernels.bars`` names the words of a bar."""
+BARS = VALUES + VALUES_SIZE
+ROW = BARS + MAX_BARS * BAR_SIZE
 ROW_SIZE = 15
 """``core.model.market.MARKET_STATE`` in words; instrument and flags share one."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.kernels import block as at_
-from core.kernels import features, jit
+from core.kernels import jit
 from core.kernels.levels import (
     N_FLOORED,
     PAIRS,
@@ -23,7 +23,7 @@ from core.kernels.levels import (
     steps,
 )
 from core.kernels.machine import address_of, byte_at
-from core.kernels.update import moved, set_levels, touch_of
+from core.kernels.update import moved, set_levels, touch_of, traded
 
 # flags of a frame that was taken; CROSSED is core.kernels.update's
 CHECKED, CHECK_FAILED, LEFT_KNOWN, WALKED_FAR = 2, 4, 8, 16
@@ -288,8 +288,7 @@ def take_trade(text, block, name_end, at, recv_ns):
         return refusal
     block[at_.TRADE_ID] = trade_id
     block[at_.TRADE_NS] = event_ns
-    clock = block[at_.CLOCK : at_.CLOCK + features.CLOCK_SIZE]
-    features.on_trade(clock, at_.values_of(block), recv_ns, ticks, lots, aggressor)
+    traded(block, recv_ns, ticks, lots, aggressor)
     return trade_id, ticks, lots, aggressor, event_ns
 
 

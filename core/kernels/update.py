@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.kernels import bars, features, jit
 from core.kernels import block as at
-from core.kernels import features, jit
 from core.kernels.book import TOUCH_SIZE, is_sound, set_all, touch
 
 CROSSED = 1
@@ -110,5 +110,16 @@ def moved(block, event_ns, recv_ns, is_live):
         features.on_book(
             clock, at.values_of(block), recv_ns, bid, seen[1], ask, seen[3], seen[4], seen[5]
         )
+        bars.add(block, recv_ns, bid + ask, 0)
     _fill_row(block, event_ns, recv_ns, flags)
     return CROSSED if flags & ROW_CROSSED else 0
+
+
+@jit
+def traded(block, recv_ns, ticks, lots, aggressor):
+    """Take a public trade into the features, and its volume into the bars once there are any."""
+    clock = block[at.CLOCK : at.CLOCK + features.CLOCK_SIZE]
+    values = at.values_of(block)
+    features.on_trade(clock, values, recv_ns, ticks, lots, aggressor)
+    if block[at.N_BARS] > 0:
+        bars.add(block, recv_ns, np.int64(2.0 * values[features.MID]), lots)
