@@ -36,6 +36,9 @@ _DEPTH = frozenset({"depth", "depth@100ms", "depth@1000ms"})
 _HEARTBEAT_STREAM = "btcusdt@miniTicker"
 """Once a second whatever we watch, so that a quiet symbol can be told from a dead socket."""
 
+_LIVE = FeedState.LIVE
+"""Here, because a member of an enum takes 70 ns to look up: 2 % of a frame."""
+
 _HEAD = b'{"stream":"'
 _STREAM_AT = frames.STREAM_AT
 
@@ -99,7 +102,7 @@ class BinanceProtocol(BinanceBooks):
         self, index: int, data: bytes, symbol_end: int, end: int, recv_ns: int
     ) -> list[FeedOutput] | None:
         feed, symbol = self.instruments[index], self._symbols[index]
-        if feed.state is not FeedState.LIVE or symbol.chain.pending or symbol.beats_behind:
+        if feed.state is not _LIVE or symbol.chain.pending or symbol.beats_behind:
             return None
         book = feed.book
         flags, event_ns = frames.take_depth(
@@ -122,7 +125,7 @@ class BinanceProtocol(BinanceBooks):
         self, index: int, data: bytes, symbol_end: int, end: int, recv_ns: int
     ) -> list[FeedOutput] | None:
         feed = self.instruments[index]
-        if feed.state is not FeedState.LIVE:
+        if feed.state is not _LIVE:
             return None
         flags = frames.take_ticker(data, feed.book.block, symbol_end, end)
         if flags < 0:

@@ -37,6 +37,9 @@ from core.model.market import (
     TradePrint,
 )
 
+_LIVE = FeedState.LIVE
+"""Here, because a member of an enum takes 70 ns to look up: 2 % of a frame."""
+
 _PRODUCT = b'"product_id":"'
 CHANNELS = ("level2", "market_trades", "heartbeats")
 """One subscribe message each. Heartbeats keep the others open and prove the socket alive."""
@@ -149,7 +152,7 @@ class CoinbaseProtocol(SocketOnly):
         if index is None or self._sequence < 0:
             return None
         feed = self.instruments[index]
-        if feed.state is not FeedState.LIVE:
+        if feed.state is not _LIVE:
             return None
         book = feed.book
         flags, event_ns = frames.take_update(
