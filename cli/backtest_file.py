@@ -16,7 +16,7 @@ from core.clock import SystemClock
 from core.config import Settings
 from core.errors import CaptureError, Failed, UserError, ValueRefused
 from core.feeds.capture import CaptureReader, read_capture
-from core.feeds.replaying import give, without_last_close
+from core.feeds.replaying import Player, without_last_close
 from core.model.decision import Mode
 from core.model.event import LedgerEvent
 from core.replay import YIELD_EVERY
@@ -96,12 +96,14 @@ def _run(job: FileJob, reader: CaptureReader, tell: Tell) -> FileReport | BadFil
 
 def _feed(rig: Rig, reader: CaptureReader, collector: Collector, tell: Tell) -> str:
     """Give every record to the session; return why it ended early, empty if it did not."""
+    player = Player(rig.session, reader.meta, rig.session.engine.settings)
     try:
         for count, record in enumerate(without_last_close(reader), 1):
             collector.before(record.ns)
-            give(rig.session, record)
+            player.give(record)
             if count % YIELD_EVERY == 0:
                 tell(count)
+        player.finish()
     except CaptureError as error:
         return str(error)
     finally:

@@ -40,6 +40,7 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backoff_first_ms: Annotated[int, Meta(ge=10, le=60_000)] = 500
     backoff_max_ms: Annotated[int, Meta(ge=100, le=600_000)] = 30_000
     renew_after_s: Annotated[int, Meta(ge=1, le=86_400)] = 85_800
+    refresh_after_s: Annotated[int, Meta(ge=60, le=86_400)] = 900
     record: bool = True
     record_max_mib: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
     binance_stream: str = "wss://data-stream.binance.vision"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from core.clock import NS_PER_S, Clock
 from core.feeds.capture import CaptureReader
-from core.feeds.replaying import give, without_last_close
+from core.feeds.replaying import Player, without_last_close
 from core.session import Session
 
 YIELD_EVERY = 512
@@ -28,6 +28,7 @@ async def run_replay(
     """
     start_ns = clock.now_ns()
     first_ns: int | None = None
+    player = Player(session, reader.meta, session.engine.settings)
     for count, record in enumerate(without_last_close(reader)):
         if first_ns is None:
             first_ns = record.ns
@@ -37,7 +38,8 @@ async def run_replay(
                 progress(count)
         if speed is not None:
             await _wait_for(session, clock, start_ns, first_ns, record.ns, speed)
-        give(session, record)
+        player.give(record)
+    player.finish()
 
 
 async def _wait_for(

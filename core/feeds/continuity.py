@@ -57,7 +57,8 @@ POLICIES: tuple[ContinuityPolicy, ...] = (
     ContinuityPolicy(
         "coinbase-exchange", "level2_batch",
         "nothing: no sequence; checked against ticker, matches and the crossing of its own bests",
-        (_C.CROSSED, _C.LAGGED), "the book of that product", _SAME_SOCKET,
+        (_C.CROSSED, _C.LAGGED), "the book of that product",
+        f"{_SAME_SOCKET}; and all books anew every `[feed] refresh_after_s`, by a new connection",
     ),
     ContinuityPolicy(
         "coinbase-exchange", "ticker",

@@ -1,8 +1,10 @@
 """A second protocol warms up on a second connection until it can take over from the first.
 
-Some venues cut every connection after a known time, or announce that they will. Waiting for the
-cut costs the books; so a successor is opened before it, and the engine changes from one live
-book to another in one step. ``docs/decisions/0006-handover-between-connections.md`` says how.
+Some venues cut every connection after a known time, or announce that they will; some number no
+book message, so that their books need to be made anew; and a capture that is full needs a
+connection to begin the next one with. Waiting for the cut costs the books; so a successor is
+opened before it, and the engine changes from one live book to another in one step.
+``docs/decisions/0006-handover-between-connections.md`` says how.
 Sans I/O: ``core.feeds.socket`` brings frames and time.
 """
 
@@ -20,8 +22,12 @@ from core.feeds.held import HeldRecords
 from core.feeds.protocol import FeedProtocol
 from core.model.market import FeedOutput, FeedState, MarketEvent, TradePrint
 
-CUT_VENUES = frozenset({"binance"})
-"""Venues that cut a connection at a known age: Binance, after 24 hours (docs/venues/binance.md)."""
+ONE_CONNECTION = frozenset({"alpaca"})
+"""Venues that allow an account one connection: nothing can warm up beside it."""
+
+REPLACED = "replaced by a new connection: "
+"""How the reason begins for which a connection was ended that another one took over from. A capture
+keeps it, and a replay hands over where it stands."""
 
 PRINTS_MAX = 200_000
 """Trades kept while warming up: the busiest minute seen had 8,400."""
@@ -48,8 +54,8 @@ class Face(Protocol):
 class Renewal(msgspec.Struct, frozen=True):
     """When a connection is replaced while it still delivers, and by what."""
 
-    after_ns: int
-    """Age of the connection at which its successor is opened."""
+    after_ns: int | None
+    """Age of the connection at which its successor is opened; None: at no age."""
     fresh: Callable[[], FeedProtocol]
     """Makes a protocol of the same venue and instruments."""
     face: Face | None = None
@@ -61,10 +67,19 @@ class Renewal(msgspec.Struct, frozen=True):
 def renewal_for(
     venue: str, settings: Settings, fresh: Callable[[], FeedProtocol], face: Face | None = None
 ) -> Renewal | None:
-    """Return how connections to ``venue`` are renewed, or None where no limit is known."""
-    if venue not in CUT_VENUES:
+    """Return how connections to ``venue`` are renewed, or None where they cannot be.
+
+    Binance cuts them at a known age (docs/venues/binance.md). Coinbase Exchange numbers no book
+    message: a book there can be wrong unseen, and a fresh one bounds for how long.
+    """
+    if venue in ONE_CONNECTION:
         return None
-    return Renewal(settings.feed.renew_after_s * NS_PER_S, fresh, face)
+    ages_s = {
+        "binance": settings.feed.renew_after_s,
+        "coinbase-exchange": settings.feed.refresh_after_s,
+    }
+    age_s = ages_s.get(venue)
+    return Renewal(None if age_s is None else age_s * NS_PER_S, fresh, face)
 
 
 class Handover:

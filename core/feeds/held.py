@@ -18,6 +18,10 @@ HELD_BYTES_MAX = 64 * 1024 * 1024
 class FrameRecorder(Protocol):
     """Takes what a socket sees; ``core.feeds.recorder.CaptureWriter`` is the real one."""
 
+    @property
+    def wants_connection(self) -> bool:
+        """True if a new connection would let it go on, in a new file."""
+
     def opened(self, ns: int, url: str) -> None: ...
     def sent(self, ns: int, text: str) -> None: ...
     def received(self, ns: int, data: bytes) -> None: ...
@@ -38,6 +42,8 @@ class HeldRecords:
     def __init__(self) -> None:
         self.n_bytes = 0
         self._records: list[_Held] = []
+
+    wants_connection = False
 
     @property
     def is_full(self) -> bool:

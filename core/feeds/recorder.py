@@ -22,6 +22,8 @@ FLUSH_BYTES = 256 * 1024
 FLUSH_NS = 1_000_000_000
 ROLL_SHARE = 4
 """A new connection begins a new file once the last one has this part of its bound."""
+FULL_SHARE = 0.9
+"""A file that has this much of its bound wants a new connection for the next one."""
 _DAY_NS = 86_400 * 1_000_000_000
 _SECRET = re.compile(r'("(?:key|secret|jwt|signature|passphrase)"\s*:\s*)"[^"]*"')
 _encode = msgspec.json.Encoder().encode
@@ -95,6 +97,12 @@ class CaptureWriter:
         at: TracebackType | None,
     ) -> None:
         self.finish()
+
+    @property
+    def wants_connection(self) -> bool:
+        """True if the file is nearly full and the next connection would begin another one."""
+        is_going_on = self._next_path is not None and not self._is_finished and not self._is_broken
+        return is_going_on and self.n_bytes >= self._max_bytes * FULL_SHARE
 
     def opened(self, ns: int, url: str) -> None:
         """Record a new connection, in a new file where one is due."""

@@ -1,12 +1,20 @@
-"""Gives the records of a capture to a protocol, as the socket would have."""
+"""Gives the records of a capture to a protocol or a session, as the socket did."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from core.feeds.capture import Record
-from core.feeds.protocol import FeedProtocol
+from core.config import Settings
+from core.feeds.capture import CaptureMeta, Record
+from core.feeds.handover import REPLACED, Face, Handover, Renewal
+from core.feeds.protocol import FeedProtocol, split
+from core.feeds.registry import protocol_for
 from core.model.market import FeedOutput
+
+
+class Played(FeedProtocol, Face, Protocol):
+    """A face that takes frames and can change the protocol behind it: a session."""
 
 
 def give(protocol: FeedProtocol, record: Record) -> list[FeedOutput]:
@@ -22,6 +30,44 @@ def give(protocol: FeedProtocol, record: Record) -> list[FeedOutput]:
             return protocol.on_close(record.why, record.ns)
         case _:
             return []
+
+
+class Player:
+    """Gives a capture to a session, and hands over where the run did.
+
+    At a handover the capture tells the whole story of the connection that took over, as of that
+    instant (``core.feeds.held``). It goes to a protocol of its own, which then takes over: books,
+    features and trades are what they were in the run. Call ``finish`` after the last record.
+    """
+
+    def __init__(self, session: Played, meta: CaptureMeta, settings: Settings) -> None:
+        self._session = session
+        self._meta = meta
+        self._settings = settings
+        self._handover: Handover | None = None
+        self._handover_ns = 0
+
+    def give(self, record: Record) -> None:
+        """Take the next record."""
+        if self._handover is not None and record.ns > self._handover_ns:
+            self.finish()
+        if self._handover is not None:
+            events, _ = split(give(self._handover.heir, record))
+            self._handover.take(events, record.ns)
+        elif record.kind == "close" and record.why.startswith(REPLACED):
+            self._handover = Handover(Renewal(None, self._fresh))
+            self._handover_ns = record.ns
+        else:
+            give(self._session, record)
+
+    def finish(self) -> None:
+        """Let the protocol of a handover take over, if the capture ends with one."""
+        handover, self._handover = self._handover, None
+        if handover is not None:
+            self._session.install(handover, self._handover_ns)
+
+    def _fresh(self) -> FeedProtocol:
+        return protocol_for(self._meta.venue, list(self._meta.instruments), self._settings)
 
 
 def without_last_close(records: Iterable[Record]) -> Iterator[Record]:

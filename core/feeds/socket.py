@@ -16,7 +16,7 @@ from core.clock import NS_PER_MS, NS_PER_S, Clock
 from core.config import Settings
 from core.errors import Failed
 from core.feeds.dial import dial
-from core.feeds.handover import Handover, Renewal
+from core.feeds.handover import REPLACED, Handover, Renewal
 from core.feeds.held import FrameRecorder
 from core.feeds.http import Fetcher
 from core.feeds.line import Deliver, End, Line, Outlet
@@ -231,9 +231,9 @@ class _Feed:
         if renewal is None or line is None or not line.is_open or now_ns < self._renew_ns:
             return
         assert line.opened_ns is not None
-        if not self._renew_why and now_ns - line.opened_ns < renewal.after_ns:
+        self._renew_why = self._renew_why or self._why_old(renewal, now_ns - line.opened_ns)
+        if not self._renew_why:
             return
-        self._renew_why = self._renew_why or "it has reached its age"
         self._renew_ns = now_ns + _WARM_NS
         handover = self._handover = Handover(renewal)
 
@@ -242,6 +242,15 @@ class _Feed:
             self._look_at_heir(at_ns)
 
         self._heir_line = self._new_line(Outlet(handover.heir, deliver, handover.records))
+
+    def _why_old(self, renewal: Renewal, age_ns: int) -> str:
+        """Return why a connection that serves well is replaced, or nothing."""
+        if renewal.after_ns is not None and age_ns >= renewal.after_ns:
+            return "it has reached its age"
+        recorder = self._outlet.recorder
+        if recorder is not None and recorder.wants_connection:
+            return "its capture is nearly full"
+        return ""
 
     def _look_at_heir(self, now_ns: int) -> None:
         """Change over when it costs nothing; give the attempt up when it takes too long."""
@@ -252,7 +261,7 @@ class _Feed:
             self._link.handovers_failed += 1
             self._drop_heir()
         elif line.is_open and handover.is_ready(self._serving(), now_ns):
-            self._hand_over(f"replaced by a new connection: {self._renew_why}")
+            self._hand_over(self._renew_why)
 
     def _serving(self) -> FeedProtocol:
         """Return the protocol behind the face, or the protocol itself where nobody wears it."""
@@ -267,6 +276,7 @@ class _Feed:
         assert old is not None
         assert self._renewal is not None
         now_ns = self._clock.now_ns()
+        reason = REPLACED + reason
         if self._outlet.recorder is not None:
             self._outlet.recorder.closed(now_ns, reason)
             handover.records.tell(self._outlet.recorder, now_ns)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from core.config import Settings
+from core.feeds.coinbase_exchange import CoinbaseExchangeProtocol
 from core.feeds.handover import (
     FRESH_WITHIN_NS,
     PRINTS_MAX,
@@ -209,11 +212,38 @@ def test_every_venue_goes_on_in_the_feeds_it_took_over(venue):
     assert frames == 3
 
 
-def test_only_venues_with_a_known_limit_are_renewed_and_at_the_age_that_is_set():
-    assert renewal_for("coinbase", Settings(), wire.coinbase) is None
-    renewal = renewal_for("binance", wire.settings(renew_after_s=60), wire.binance)
+def age_of(venue: str, **ages_s: int) -> int | None:
+    renewal = renewal_for(venue, wire.settings(**ages_s), wire.coinbase)
     assert renewal is not None
-    assert renewal.after_ns == 60 * S
+    return renewal.after_ns
+
+
+def test_connections_are_renewed_at_the_age_that_is_set_where_there_is_a_reason():
+    assert age_of("binance", renew_after_s=60) == 60 * S
+    assert age_of("coinbase-exchange", refresh_after_s=70) == 70 * S
+    assert age_of("coinbase", renew_after_s=60, refresh_after_s=70) is None
+    assert renewal_for("alpaca", Settings(), wire.coinbase) is None
+
+
+def test_book_that_is_wrong_unseen_is_right_again_behind_a_new_connection():
+    def exchange() -> CoinbaseExchangeProtocol:
+        return CoinbaseExchangeProtocol([instrument("coinbase-exchange", "BTC-USD")], Settings())
+
+    old = exchange()
+    handover = Handover(Renewal(None, exchange, settle_ns=0))
+    levels = [["99.00", "1"], ["90.00", "2"]]
+    for protocol, bids in ((old, levels), (handover.heir, levels[:1])):
+        text = {"type": "snapshot", "product_id": "BTC-USD", "bids": bids, "asks": [["100", "1"]]}
+        protocol.on_open(T0)
+        protocol.receive(json.dumps(text).encode(), T0)
+    # The level at 90 was removed by a message that never came; no trade and no best price shows it.
+    (feed,) = old.instruments
+    assert (feed.state, feed.book.size()) == (FeedState.LIVE, (2, 1))
+    assert handover.is_ready(old, T0)
+    new, outputs = handover.replace(old, T0)
+    assert (feed.state, feed.book.size()) == (FeedState.LIVE, (1, 1))
+    assert new.instruments[0] is feed
+    assert [each for each in outputs if isinstance(each, FeedStateChanged)] == []
 
 
 def test_what_outgrows_its_bounds_never_takes_over():

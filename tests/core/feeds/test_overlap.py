@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import deque
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
 from core.clock import NS_PER_MS
 from core.config import Settings
 from core.feeds.binance import BinanceProtocol
-from core.feeds.capture import CaptureMeta, read_capture
-from core.feeds.handover import Renewal
+from core.feeds.capture import CaptureMeta, Record, read_capture
+from core.feeds.handover import REPLACED, Handover, Renewal
+from core.feeds.protocol import FeedProtocol, split
 from core.feeds.recorder import CaptureWriter
-from core.feeds.replaying import give, without_last_close
-from core.model.market import FeedState, TradePrint
+from core.feeds.registry import protocol_for
+from core.feeds.replaying import Played, Player, give, without_last_close
+from core.kernels import block as at
+from core.model.market import FeedOutput, FeedState, TradePrint
+from tests.core.feeds import wire
 from tests.core.feeds.test_socket import Run, running
-from tests.core.feeds.wire import best, instrument, settings, state, stream
+from tests.core.feeds.wire import T0, S, best, instrument, settings, state, stream
 from tests.stub_venue import StubVenue
 
 pytestmark = pytest.mark.slow
@@ -227,14 +233,103 @@ async def test_recording_of_an_overlap_replays_to_the_same_books_and_trades(tmp_
     assert kinds == ["open", "close", "open", "close"]
     times = [record.ns for record in reader]
     assert times == sorted(times)
-    again = BinanceProtocol(list(reader.meta.instruments), Settings())
-    outputs = [out for record in without_last_close(reader) for out in give(again, record)]
-    assert [int(x.trade_id) for x in outputs if is_trade(x)] == overlap.trade_ids()
-    assert best(again) == best(run.protocol)
-    levels = run.protocol.instruments[0].book.levels(0)
-    assert again.instruments[0].book.levels(0) == levels
-    assert again.counters.frames == run.protocol.counters.frames
-    assert again.instruments[0].trades == run.protocol.instruments[0].trades
+    again = Worn(BinanceProtocol(list(reader.meta.instruments), Settings()))
+    player = Player(cast("Played", again), reader.meta, Settings())
+    for record in without_last_close(reader):
+        player.give(record)
+    player.finish()
+    assert [each for each in again.seen if not is_request(each)] == run.events
+    assert again.inner.counters == run.protocol.counters
+    (there,), (here,) = run.protocol.instruments, again.inner.instruments
+    for side in (0, 1):
+        assert here.book.levels(side) == there.book.levels(side)
+    kept = slice(at.CLOCK, at.TICKERS)
+    assert here.book.block[kept].tolist() == there.book.block[kept].tolist()
+    assert (here.trades, here.state) == (there.trades, FeedState.LIVE)
+
+
+def test_recording_that_ends_with_a_handover_takes_over_at_its_end():
+    one = instrument("coinbase", "BTC-USD")
+    meta = CaptureMeta("coinbase", ("BTC-USD",), (one,))
+    again = Worn(protocol_for("coinbase", [one], Settings()))
+    player = Player(cast("Played", again), meta, Settings())
+    first = again.inner
+    for kind, text in (
+        ("open", ""), ("recv", snapshot(5, "99.00")), ("close", f"{REPLACED}its age"),
+        ("open", ""), ("recv", snapshot(0, "98.00")),
+    ):  # fmt: skip
+        is_last = kind == "close"
+        player.give(Record(kind, T0 + S, text="" if is_last else text, why=text if is_last else ""))
+    assert again.inner is first
+    assert best(first) == ("99", "100")
+    player.finish()
+    assert again.inner is not first
+    assert best(again.inner) == ("98", "100")
+    assert again.inner.instruments[0] is first.instruments[0]
+
+
+def snapshot(number: int, bid: str) -> str:
+    return wire.l2(
+        number, "snapshot", [("bid", bid, "1"), ("offer", "100", "1")], "BTC-USD"
+    ).decode()
+
+
+class Worn:
+    """A face over a protocol, as a session is."""
+
+    def __init__(self, inner: FeedProtocol) -> None:
+        self.inner = inner
+        self.seen: list[FeedOutput] = []
+
+    def on_open(self, now_ns: int) -> list[FeedOutput]:
+        return self._saw(self.inner.on_open(now_ns))
+
+    def on_close(self, reason: str, now_ns: int) -> list[FeedOutput]:
+        return self._saw(self.inner.on_close(reason, now_ns))
+
+    def receive(self, data: bytes, recv_ns: int) -> list[FeedOutput]:
+        return self._saw(self.inner.receive(data, recv_ns))
+
+    def on_http(self, url: str, body: bytes, recv_ns: int) -> list[FeedOutput]:
+        return self._saw(self.inner.on_http(url, body, recv_ns))
+
+    def install(self, handover: Handover, now_ns: int) -> list[FeedOutput]:
+        self.inner, outputs = handover.replace(self.inner, now_ns)
+        return self._saw(outputs)
+
+    def _saw(self, outputs: list[FeedOutput]) -> list[FeedOutput]:
+        self.seen += outputs
+        return outputs
+
+
+def is_request(output: FeedOutput) -> bool:
+    return not split([output])[0]
+
+
+async def test_capture_that_is_nearly_full_goes_on_in_the_next_file_with_a_new_connection(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("core.feeds.recorder.FULL_SHARE", 0.01)
+    monkeypatch.setattr("core.feeds.recorder.ROLL_SHARE", 200)
+    async with StubVenue([[]]) as venue:
+        overlap = Overlap(venue, [0], after_ms=3_600_000)
+        run, one = overlap.run, instrument("binance", "BTCUSDT")
+        names = (tmp_path / f"{number}.jsonl.gz" for number in itertools.count())
+        run.recorder = CaptureWriter(
+            next(names), CaptureMeta("binance", (one.name,), (one,)), 400_000, lambda _: next(names)
+        )
+        with run.recorder:
+            async with running(run):
+                await overlap.go_live()
+                await overlap.steps_until(lambda: run.link.handovers == 1)
+                await overlap.steps_more()
+    assert "nearly full" in run.link.last_error
+    assert (run.recorder.files, run.recorder.dropped) == (2, 0)
+    second = read_capture(tmp_path / "1.jsonl.gz")
+    again = BinanceProtocol(list(second.meta.instruments), Settings())
+    for record in without_last_close(second):
+        give(again, record)
+    assert again.instruments[0].book.levels(0) == run.protocol.instruments[0].book.levels(0)
 
 
 async def test_stop_during_an_overlap_closes_both_connections():
