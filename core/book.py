@@ -12,7 +12,7 @@ from core.errors import InvariantError, ValueRefused
 from core.features import Features
 from core.kernels import block as at
 from core.kernels import book as kernel
-from core.kernels import update
+from core.kernels import levels, update
 from core.model.instrument import Instrument
 from core.model.market import DEPTH_LEVELS, MARKET_STATE, TradePrint
 
@@ -186,6 +186,11 @@ class Book:
         """Return every level of one side (0 bid, 1 ask) as ticks to lots."""
         rows = kernel.dump(self._head, self._near, self._bits, self.far, side)
         return {ticks: lots for _, ticks, lots in rows.tolist()}
+
+    @property
+    def floored(self) -> int:
+        """Quantities off the lot grid that were taken down to whole lots, of this connection."""
+        return int(self.block[at.GRID + levels.N_FLOORED])
 
     @property
     def far_levels(self) -> int:

@@ -79,6 +79,8 @@ def _instrument(view: InstrumentView) -> list[str]:
     if feed.bids_known_to is not None or feed.asks_known_to is not None:
         bids, asks = feed.bids_known_to or "the end", feed.asks_known_to or "the end"
         lines.append(_row("  book", f"known from {bids} to {asks}; unknown beyond"))
+    if feed.floored:
+        lines.append(_row("  off lot", f"{feed.floored:,} quantities taken down to whole lots"))
     return lines
 
 
@@ -104,4 +106,4 @@ def _recording(view: RecordingView | None) -> list[str]:
 def _size(n_bytes: int) -> str:
     if n_bytes >= 10**9:
         return f"{n_bytes / 1e9:.1f} GB"
-    return f"{n_bytes / 1e6:.1f} MB"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 10**6 else f"{n_bytes / 1e3:.1f} kB"

@@ -69,6 +69,7 @@ def feed_view(session: Session, desk: Desk) -> FeedView:
         trades=feed.trades,
         bids_known_to=_price(desk.instrument, bid),
         asks_known_to=_price(desk.instrument, ask),
+        floored=feed.book.floored,
     )
 
 

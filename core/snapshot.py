@@ -53,6 +53,8 @@ class FeedView(msgspec.Struct, frozen=True):
     bids_known_to: str | None = None
     """Lowest bid down to which every level is known; None for a side known to its end."""
     asks_known_to: str | None = None
+    floored: int = 0
+    """Quantities off the lot grid that were taken down to whole lots."""
 
 
 class AgentPane(msgspec.Struct, frozen=True):

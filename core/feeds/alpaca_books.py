@@ -19,6 +19,7 @@ from core.feeds.alpaca_status import StatusMessage, Trading, trading_of, words_o
 from core.feeds.alpaca_wire import Bands, OrderBook, Quote, Told, levels_text, number, pair_text
 from core.feeds.connection import MALFORMED, VenueConnection
 from core.feeds.states import BELIEVED
+from core.kernels import block as at
 from core.levels import ASK, BID, LevelReader
 from core.model.instrument import Instrument
 from core.model.market import FeedCause, FeedOutput, FeedState
@@ -44,7 +45,10 @@ class AlpacaBooks(VenueConnection):
         self.is_crypto = any("/" in one.name for one in instruments)
         # A consolidated quote is of two venues and may be locked; a crypto book is of one.
         self.crossing_is_wrong = self.is_crypto
-        self._readers = [LevelReader(one, off_lot="floor") for one in instruments]
+        self._readers = [
+            LevelReader(each.instrument, off_lot="floor", grid=each.book.block[at.GRID : at.CLOCK])
+            for each in self.instruments
+        ]
         self._quotes: list[tuple[int, int]] = [(0, 0)] * len(instruments)
         """Ticks of the bid and ask in the book, 0 for none."""
         self._quote_ns = [0] * len(instruments)

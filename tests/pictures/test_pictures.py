@@ -1,4 +1,4 @@
-"""Golden text pictures of the desk: four states, three sizes.
+"""Golden text pictures of the desk in four states, and of the feed sheet, at three sizes.
 
 After a change that is meant to change them:
 ``UPDATE_PICTURES=1 python -m pytest tests/pictures`` and read the diff before it is committed.
@@ -14,6 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from core.snapshot import Snapshot
+from tests.core.sample import SNAPSHOT
 from tests.tui import snapshots as made
 from tests.tui.fakes import Rig, screen_text
 
@@ -30,6 +31,19 @@ def hold_to_picture(name: str, text: str) -> None:
     if os.environ.get("UPDATE_PICTURES"):
         path.write_text(kept, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == kept
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_the_feed_sheet_looks_as_it_did(size: tuple[int, int]) -> None:
+    rig = Rig(SNAPSHOT)
+    async with rig.app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await rig.app.pull_once()
+        await pilot.press("f")
+        await pilot.pause()
+        text = screen_text(rig.app)
+    assert {cell_len(line) for line in text.splitlines()} == {size[0]}
+    hold_to_picture(f"feeds_{size[0]}x{size[1]}", text)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -54,6 +54,13 @@ def test_state_is_told_with_how_long_why_and_what_changed_it() -> None:
     assert "98.5/s" in text
 
 
+def test_quantities_off_the_lot_grid_are_told_where_there_were_any() -> None:
+    one = SNAPSHOT.instruments[0]
+    floored = msgspec.structs.replace(one, feed=msgspec.structs.replace(one.feed, floored=1_234))
+    assert "1,234 quantities taken down to whole lots" in text_of(instruments=(floored,))
+    assert "off lot" not in text_of()
+
+
 def test_instrument_that_is_not_live_comes_first() -> None:
     live, other = made.instrument("AAA-USD"), made.instrument("BBB-USD")
     stale = msgspec.structs.replace(other, feed=made.feed(FeedState.STALE, reason="no frame"))
