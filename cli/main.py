@@ -28,7 +28,7 @@ class _Commands(LazyGroup):
     }
     order: ClassVar[tuple[str, ...]] = (
         "run", "replay", "record", "backtest", "train", "agents", "ledger", "tape", "status",
-        "kill", "rearm", "attach", "stop", "doctor", "secrets", "stub", "warm",
+        "kill", "rearm", "attach", "stop", "doctor", "bench", "secrets", "stub", "warm",
     )  # fmt: skip
 
 
@@ -387,6 +387,29 @@ def doctor(*, state: State = None, config: Config = None) -> None:
     from cli.doctor import doctor_command
 
     raise typer.Exit(doctor_command(state, config))
+
+
+@app.command()
+def bench(
+    capture: Annotated[
+        Path | None,
+        typer.Argument(help="Measure with this recording instead of a simulated market."),
+    ] = None,
+    *,
+    as_json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="The figures as JSON.")
+    ] = None,
+    state: State = None,
+) -> None:
+    """Measure this machine: a frame, a decision, an order's intent on disk.
+
+    Takes half a minute, needs no network and leaves nothing behind.
+
+    Example: tapewright bench
+    """
+    from cli.bench import bench_command
+
+    raise typer.Exit(bench_command(capture, as_json, state))
 
 
 def main(args: list[str] | None = None) -> int:
