@@ -116,7 +116,7 @@ REMEDIES = (
         "test_bug_11_cut_connection_drops_the_book_and_subscribes_anew",
     ),
     Remedy(
-        11, "a book that stays crossed is doubted", "core/feeds/connection.py",
+        11, "a book that stays crossed is doubted", "core/feeds/belief.py",
         "if lasted_ns > self._crossed_after_ns * (1 + is_doubted):", "if False:",
         "test_bug_11_book_that_stays_crossed_is_doubted_and_then_asked_for_anew",
     ),
@@ -174,7 +174,7 @@ REMEDIES = (
     ),
     Remedy(
         18, "a second connection is opened before the cut", "core/feeds/socket.py",
-        "if not self._renew_why and now_ns - line.opened_ns < renewal.after_ns:", "if True:",
+        "if renewal.after_ns is not None and age_ns >= renewal.after_ns:", "if False:",
         "test_bug_18_cut_at_24_hours_is_met_by_a_second_connection",
     ),
     Remedy(
