@@ -15,8 +15,13 @@ from typing import Annotated
 import typer
 
 from cli.exit import DONE, FAILED, tell
+from cli.ledger_binder import binder
+from cli.ledger_export import export, sign_before_export
+from cli.ledger_keys import keys_app
+from cli.ledger_rebuild import rebuild
+from cli.ledger_replay import replay
 from core.clock import SystemClock
-from core.errors import Failed, TryAgain, UserError
+from core.errors import TryAgain
 from core.state import StateDir, resolve_state_dir
 
 ledger_app = typer.Typer(
@@ -25,6 +30,11 @@ ledger_app = typer.Typer(
     rich_markup_mode=None,
     help="Export, verify and explain the ledger. Example: tapewright ledger verify",
 )
+ledger_app.command()(binder)
+ledger_app.command()(export)
+ledger_app.command()(rebuild)
+ledger_app.command()(replay)
+ledger_app.add_typer(keys_app, name="keys")
 
 State = Annotated[
     Path | None,
@@ -35,80 +45,10 @@ Key = Annotated[
 ]
 
 
-class TableName(StrEnum):
-    EVENTS = "events"
-    DECISIONS = "decisions"
-    ORDERS = "orders"
-    FILLS = "fills"
-    LOTS = "lots"
-
-
 class TaxFormat(StrEnum):
     FORM_8949 = "8949"
     KOINLY = "koinly"
     COINTRACKER = "cointracker"
-
-
-class FileFormat(StrEnum):
-    CSV = "csv"
-    JSON = "json"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-
-@ledger_app.command()
-def export(
-    *,
-    table: Annotated[TableName, typer.Option(help="What to export.")],
-    file_format: Annotated[
-        FileFormat, typer.Option("--format", help="How to write it.")
-    ] = FileFormat.CSV,
-    out: Annotated[str, typer.Option(metavar="FILE|-", help="Where to; - is stdout.")] = "-",
-    since: Annotated[
-        str | None, typer.Option(metavar="T", help="From this ISO date or time on (UTC).")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="T", help="Up to, not including, this date or time.")
-    ] = None,
-    state: State = None,
-) -> None:
-    """Write a table of the ledger as CSV, JSON, JSON Lines or Parquet.
-
-    An existing file is replaced as a whole.
-
-    Example: tapewright ledger export --table fills --format csv --out fills.csv --since 2026-01-01
-    """
-    from ledger.export import export as write_table
-    from ledger.export.tables import Period, parse_time
-
-    period = Period()
-    if since is not None:
-        period = period._replace(since=parse_time(since, "--since"))
-    if until is not None:
-        period = period._replace(until=parse_time(until, "--until"))
-    state_dir = resolve_state_dir(state)
-    _sign_before_export(state_dir)
-    count = write_table(
-        state_dir,
-        table=table.value,
-        file_format=file_format.value,
-        out=sys.stdout.buffer if out == "-" else Path(out),
-        period=period,
-    )
-    tell(f"{count} rows of {table.value} written to {'stdout' if out == '-' else out}")
-
-
-def _sign_before_export(state_dir: Path) -> None:
-    """Sign the newest events if nobody else does; an export that cannot be signed is told."""
-    from ledger.issue import is_readable, sign_head
-
-    try:
-        sign_head(StateDir(state_dir), SystemClock().now_ns(), adopts=False)
-    except TryAgain:
-        pass  # the engine that runs signs by itself
-    except (Failed, UserError) as error:
-        if is_readable(state_dir):  # else the export itself says why not
-            tell(f"the newest events are not signed: {error}")
 
 
 @ledger_app.command()
@@ -164,6 +104,8 @@ def verify(
         raise typer.Exit(DONE)
     for finding in report.findings:
         print(safe(finding.text))
+    if report.is_only_tables:
+        tell("the events are in order; tapewright ledger rebuild makes the tables anew from them")
     raise typer.Exit(FAILED)
 
 
@@ -254,7 +196,7 @@ def tax(
 
     zone = parse_zone(timezone)
     state_dir = resolve_state_dir(state)
-    _sign_before_export(state_dir)
+    sign_before_export(state_dir)
     made = tax_file(state_dir, year=year, file_format=tax_format.value, zone=zone)
     if out == "-":
         sys.stdout.buffer.write(made.text.encode())

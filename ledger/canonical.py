@@ -106,23 +106,24 @@ def _key(key: Any) -> str:
     return key
 
 
-def encode(tree: Any) -> bytes:
+def encode(tree: Any, bytes_max: int | None = BODY_BYTES_MAX) -> bytes:
     """Return the canonical bytes of a tree of text, booleans, None, integers, lists and dicts.
 
+    ``bytes_max`` None is for files, which are no events.
     Errors: ``InvariantError`` for floats, large integers, other keys, lone surrogates.
     """
     _check(tree)
-    return encode_checked(tree)
+    return encode_checked(tree, bytes_max)
 
 
-def encode_checked(tree: Any) -> bytes:
+def encode_checked(tree: Any, bytes_max: int | None = BODY_BYTES_MAX) -> bytes:
     """Return the canonical bytes of a tree that ``payload_of`` made or ``read`` returned."""
     try:
         data = _dump(tree).encode()
     except UnicodeEncodeError as error:
         raise InvariantError("text held a lone surrogate") from error
-    if len(data) > BODY_BYTES_MAX:
-        raise InvariantError(f"event had {len(data)} bytes, allowed are {BODY_BYTES_MAX}")
+    if bytes_max is not None and len(data) > bytes_max:
+        raise InvariantError(f"event had {len(data)} bytes, allowed are {bytes_max}")
     return data
 
 

@@ -33,8 +33,9 @@ def leaf_hash(body: bytes) -> bytes:
 class ChainWalk:
     """Walks the events in order and says what is wrong with each; holds the head so far."""
 
-    def __init__(self) -> None:
-        self.head = EMPTY_HEAD
+    def __init__(self, head: Head = EMPTY_HEAD) -> None:
+        """Begin after ``head``."""
+        self.head = head
         self.tail: Tail | None = None
         """The end of the last body seen."""
 
@@ -43,6 +44,9 @@ class ChainWalk:
 
         A bad row becomes the head all the same, so that the rest can be looked at.
         """
+        if type(stored_hash) is not bytes or type(body) is not bytes:
+            self.tail = None
+            return seq, "hash or body is stored as another type than bytes"
         before, self.head = self.head, Head(seq, stored_hash)
         self.tail = tail_of(body)
         if seq != before.seq + 1:

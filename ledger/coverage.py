@@ -15,8 +15,9 @@ from core.errors import Failed, ValueRefused
 from ledger.checkpoint import ADOPTED, Checkpoint, open_note, parse_note
 from ledger.envelope import Tail
 from ledger.keys import PublicKey
+from ledger.rotation import Turns
 from ledger.schema import UNSIGNED_VERSION
-from ledger.store import NOTES_NAME, version_of
+from ledger.store import NOTES_NAME, UNREADABLE, version_of
 from ledger.tree import EMPTY_ROOT, Frontier
 from ledger.witness import GROUP_EVENTS_MAX
 
@@ -24,7 +25,7 @@ SIGN_EVERY = 256
 """Events between two checkpoints at most."""
 REMAKE = "sqlite3 ledger.db 'SELECT note FROM checkpoints ORDER BY seq' > checkpoints.txt"
 """What makes ``checkpoints.txt`` again, byte for byte."""
-_BOUNDARIES = frozenset({b"RUN_STARTED", b"RUN_ENDED"})
+_BOUNDARIES = frozenset({b"RUN_STARTED", b"RUN_ENDED", b"KEY_ROTATED"})
 
 Problem = tuple[int | None, str]
 """The seq it concerns, and what is wrong."""
@@ -46,7 +47,7 @@ def stored_notes(connection: sqlite3.Connection) -> list[Stored]:
         return []
     try:
         rows = connection.execute("SELECT seq, note FROM checkpoints ORDER BY seq").fetchall()
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise Failed(f"the checkpoints cannot be read ({error})") from error
     return [Stored(*row) for row in rows]
 
@@ -69,12 +70,16 @@ def is_boundary(tail: Tail | None) -> bool:
 class Coverage:
     """Walks the leaf hashes and keeps the roots at the sizes asked for."""
 
-    def __init__(self, wanted: Iterable[int] = ()) -> None:
-        self.tree = Frontier()
+    def __init__(self, wanted: Iterable[int] = (), tree: Frontier | None = None) -> None:
+        """Begin at ``tree``: what is signed up to its size was looked at elsewhere."""
+        self.tree = tree or Frontier()
+        self.begun_at = self.tree.size
         self.roots = {0: EMPTY_ROOT}
         """Root by size, for the sizes asked for."""
         self.due: list[int] = []
-        self.head_seq = 0
+        self.turns = Turns()
+        """Whose key signs which part; whoever reads the events tells it of rotations."""
+        self.head_seq = self.begun_at
         self._wanted = frozenset(wanted)
 
     def take(self, seq: int, leaf: bytes, *, is_boundary: bool) -> None:
@@ -89,15 +94,18 @@ class Coverage:
 
 def problems(key: PublicKey, stored: list[Stored], coverage: Coverage) -> Iterator[Problem]:
     """Yield what is wrong with the stored checkpoints of a ledger whose key is ``key``."""
-    sound_to = adopted_to = 0
+    yield from coverage.turns.problems(key)
+    sound_to = adopted_to = coverage.begun_at
     is_rewritten = False  # said once: all later roots follow from the first wrong one
     for seq, note in stored:
+        if seq <= coverage.begun_at:
+            continue
         try:
-            checkpoint = _open_row(seq, note, key)
+            checkpoint = _open_row(seq, note, coverage.turns.key_at(seq, key))
         except ValueRefused as error:
             yield seq, f"its checkpoint is not in order: {error}"
             continue
-        if seq == stored[0].seq and checkpoint.extensions == (ADOPTED,):
+        if seq == stored[0].seq and ADOPTED in checkpoint.extensions:
             adopted_to = seq
         if seq not in coverage.roots:
             yield seq, f"it was signed, but the ledger ends at seq {coverage.head_seq}"
@@ -151,6 +159,18 @@ def file_problem(held: bytes | None, stored: list[Stored], head_seq: int) -> Pro
         f"{NOTES_NAME} does not hold its checkpoint as the ledger does; if the file alone was lost "
         f"or spoilt, make it again: {REMAKE}"
     )
+
+
+def whole_part(held: bytes, stored: list[Stored], head_seq: int) -> bytes | None:
+    """Return what ``checkpoints.txt`` holds whole, if the rest may be an append that was cut short.
+
+    A power cut can leave any bytes where the checkpoints of the last commit group were to stand.
+    """
+    whole = file_text(stored)
+    seq = _first_difference(held, stored) if stored else 0
+    if len(held) > len(whole) or seq <= head_seq - GROUP_EVENTS_MAX:
+        return None
+    return file_text(row for row in stored if row.seq < seq)
 
 
 def _first_difference(held: bytes, stored: list[Stored]) -> int:

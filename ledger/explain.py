@@ -13,12 +13,16 @@ from core.model.event import (
     Decided,
     Filled,
     LedgerEvent,
+    MarkedOut,
     OrderChanged,
     OrderIntended,
     RiskChecked,
     RunStarted,
+    SlippageMeasured,
 )
 from core.model.instrument import Instrument
+from ledger.outcome import outcome_of
+from ledger.points_view import seen_at
 from ledger.reading import Stored, event_at, seqs_of
 from ledger.references import instruments_of
 from ledger.store import reading
@@ -41,7 +45,13 @@ def explain(state_dir: Path, key: str) -> list[str]:
                 "a story; see it with: tapewright ledger show"
             )
         events = _related(connection, key, named)
-        story = Story(events, _instruments(connection, events), _closed_lots(connection, events))
+        outcomes = {
+            stored.seq: outcome_of(connection, stored.seq)
+            for stored in events
+            if isinstance(stored.event, Filled)
+        }
+        seen = seen_at(connection, state_dir, events)
+        story = Story(events, _instruments(connection, events), outcomes, seen)
     return [safe(line) for line in story.lines()]
 
 
@@ -52,7 +62,7 @@ def safe(text: str) -> str:
 
 def _order_id(event: LedgerEvent) -> str:
     match event:
-        case RiskChecked() | OrderChanged() | CancelIntended():
+        case RiskChecked() | OrderChanged() | CancelIntended() | SlippageMeasured() | MarkedOut():
             return event.client_order_id
         case OrderIntended():
             return event.order.client_order_id
@@ -66,7 +76,7 @@ def _decision_id(event: LedgerEvent) -> str:
     match event:
         case Decided():
             return event.proposal.decision_id
-        case Answered() | RiskChecked() | Filled():
+        case Answered() | RiskChecked() | Filled() | SlippageMeasured():
             return event.decision_id
         case OrderIntended():
             return event.order.decision_id
@@ -110,20 +120,3 @@ def _instruments(connection: sqlite3.Connection, events: list[Stored]) -> dict[s
         if isinstance(stored.event, RunStarted):
             instruments = instruments_of(stored.event)
     return instruments
-
-
-def _closed_lots(connection: sqlite3.Connection, events: list[Stored]) -> dict[int, list[str]]:
-    """Return what each fill closed, by its seq, in words."""
-    closed: dict[int, list[str]] = {}
-    for stored in events:
-        if isinstance(stored.event, Filled):
-            rows = connection.execute(
-                "SELECT side, quantity, open_price, open_seq, realized_pnl FROM lots"
-                " WHERE close_seq = ? ORDER BY open_seq",
-                (stored.seq,),
-            )
-            closed[stored.seq] = [
-                f"  closed {quantity} {side} opened at {price} (seq {seq}): {realized}"
-                for side, quantity, price, seq, realized in rows
-            ]
-    return closed

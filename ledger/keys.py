@@ -1,8 +1,9 @@
 """The ledger's Ed25519 key: ``ledger.key`` (secret, 0600) and ``ledger.pub`` beside it.
 
-A ledger has one key for life: keyring and rotation are not there yet. What names a key is its
-fingerprint, the first 16 bytes of the SHA-256 of the public key; checkpoints carry it in their
-name ``tapewright/<fingerprint>``. The secret is in no repr, log or error text.
+``to_keyring`` moves the secret half into the OS keyring. A ledger's key changes by a rotation
+(``ledger.rotation``) and in no other way. What names a key is its fingerprint, the first 16 bytes
+of the SHA-256 of the public key; checkpoints carry it in their name ``tapewright/<fingerprint>``.
+The secret is in no repr, log or error text.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from typing_extensions import override
 
 from core.errors import Failed, UserError, ValueRefused
+from core.secrets import KeyStore, find_text, forget_text, keep_text
 
 KEY_NAME = "ledger.key"
 PUBLIC_NAME = "ledger.pub"
+DRAFT_NAME = "ledger.key.new"
+"""The next key, from before its rotation is in the ledger until it is the key."""
 _ED25519 = b"\x01"
 """The algorithm byte of a C2SP signed note."""
 _BYTES_MAX = 4096
@@ -53,13 +57,18 @@ class PublicKey(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.raw).digest()[:4]
 
     @property
+    def vkey(self) -> str:
+        """The key as a line ``NAME+ID+KEY``. Source: C2SP signed-note, verifier keys."""
+        text = base64.b64encode(_ED25519 + self.raw).decode()
+        return f"{self.name}+{self.key_id.hex()}+{text}"
+
+    @property
     def text(self) -> str:
         """What ``ledger.pub`` holds: a C2SP verifier key, then the same for OpenSSL."""
-        vkey = base64.b64encode(_ED25519 + self.raw).decode()
         pem = Ed25519PublicKey.from_public_bytes(self.raw).public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        return f"{self.name}+{self.key_id.hex()}+{vkey}\n{pem.decode()}"
+        return f"{self.vkey}\n{pem.decode()}"
 
     def is_signed(self, message: bytes, signature: bytes) -> bool:
         """Tell whether this key signed ``message``."""
@@ -84,7 +93,7 @@ def parse_vkey(line: str) -> PublicKey:
 
 
 class SigningKey:
-    """The secret half. It signs and names itself; nothing here gives the secret away."""
+    """The secret half. It signs and names itself; only ``pem`` gives the secret away."""
 
     __slots__ = ("_secret", "public")
 
@@ -92,55 +101,99 @@ class SigningKey:
         self._secret = secret
         self.public = PublicKey.of(secret.public_key().public_bytes_raw())
 
+    @classmethod
+    def made(cls) -> SigningKey:
+        """Return a new key."""
+        return cls(Ed25519PrivateKey.generate())
+
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature; the same message always gets the same one."""
         return self._secret.sign(message)
+
+    def pem(self) -> bytes:
+        """Return the secret itself, for where it is kept and for nothing else."""
+        return self._secret.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
 
     @override
     def __repr__(self) -> str:
         return f"SigningKey({self.public.name})"
 
 
-def create(state_dir: Path) -> SigningKey:
+def create(state_dir: Path, name: str = KEY_NAME) -> SigningKey:
     """Make the key of a new ledger, durably, before anything is signed with it.
 
     Errors: ``Failed`` if there is one already or it cannot be written.
     """
-    secret = Ed25519PrivateKey.generate()
-    pem = secret.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path = state_dir / KEY_NAME
+    key = SigningKey.made()
+    write_secret(state_dir / name, key.pem())
+    return key
+
+
+def write_secret(path: Path, pem: bytes) -> None:
+    """Write a secret key to a new file, 0600 and durable. Errors: ``Failed``.
+
+    It gets its name when it is whole: a power cut leaves no torn key (``bench/power_loss.py``).
+    """
+    draft = path.with_name(path.name + ".part")
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        draft.unlink(missing_ok=True)
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             os.write(file, pem)
             os.fsync(file)
         finally:
             os.close(file)
-        _sync_folder(state_dir)
+        if os.path.lexists(path):
+            draft.unlink()
+            raise FileExistsError
+        draft.replace(path)
+        _sync_folder(path.parent)
     except FileExistsError as error:
         raise Failed(f"{path} exists already; a key is never replaced") from error
     except OSError as error:
         raise Failed(f"{path}: the key cannot be written ({error.strerror})") from error
-    return SigningKey(secret)
 
 
-def load(state_dir: Path) -> SigningKey | None:
+def settle_draft(state_dir: Path, newest: PublicKey | None) -> None:
+    """End a rotation that was cut short: finish it if the ledger has it, else forget its key.
+
+    ``newest`` is the key that the last rotation in the ledger brought. Errors: ``Failed``.
+    """
+    draft = load(state_dir, DRAFT_NAME)
+    if draft is None:
+        return
+    try:
+        if newest == draft.public:
+            (state_dir / DRAFT_NAME).replace(state_dir / KEY_NAME)
+            write_public(state_dir, draft.public)
+        else:
+            (state_dir / DRAFT_NAME).unlink()
+        _sync_folder(state_dir)
+    except OSError as error:
+        raise Failed(f"{state_dir / DRAFT_NAME}: cannot be settled ({error.strerror})") from error
+
+
+def load(state_dir: Path, name: str = KEY_NAME) -> SigningKey | None:
     """Return the ledger's key, or None if there is none.
 
     Errors: ``UserError`` for a key that others may read or that is no plain file of ours, with the
     remedy; ``Failed`` for one that is not an Ed25519 key.
     """
-    path = state_dir / KEY_NAME
+    path = state_dir / name
     try:
         pem = _read_secret(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise Failed(f"{path}: the key cannot be read ({error.strerror})") from error
+    return _parse_secret(pem, path)
+
+
+def _parse_secret(pem: bytes, path: Path | str) -> SigningKey:
     # ``from None``: the parser's own error could speak of what it read.
     try:
         secret = serialization.load_pem_private_key(pem, None)
@@ -169,6 +222,53 @@ def _read_secret(path: Path) -> bytes:
         return os.read(file, _BYTES_MAX)
     finally:
         os.close(file)
+
+
+def entry_name(public: PublicKey) -> str:
+    """Return the name of a ledger's key in the OS keyring."""
+    return f"ledger-{public.fingerprint}"
+
+
+def load_kept(state_dir: Path, store: KeyStore | None = None) -> SigningKey | None:
+    """Return the key that ``ledger.pub`` names from the OS keyring, or None.
+
+    Only whoever signs asks there: a keyring may want its owner's password. Errors: ``Failed``.
+    """
+    public = read_public(state_dir)
+    text = find_text(entry_name(public), store) if public is not None else None
+    return None if text is None else _parse_secret(text.encode(), "the entry in the OS keyring")
+
+
+def to_keyring(state_dir: Path, store: KeyStore | None = None) -> PublicKey:
+    """Move the key from its file to the OS keyring.
+
+    Errors: ``UserError`` without a keyring, ``Failed`` without a key file.
+    """
+    key = load(state_dir)
+    if key is None:
+        raise Failed(f"{state_dir / KEY_NAME} is not there")
+    keep_text(entry_name(key.public), key.pem().decode(), store)
+    found = find_text(entry_name(key.public), store)
+    if found is None or _parse_secret(found.encode(), "the keyring").public != key.public:
+        raise Failed("the OS keyring did not give the key back; it stays in its file")
+    (state_dir / KEY_NAME).unlink()
+    _sync_folder(state_dir)
+    return key.public
+
+
+def to_file(state_dir: Path, store: KeyStore | None = None) -> PublicKey:
+    """Move the key from the OS keyring to its file. Errors: ``Failed``."""
+    key = load_kept(state_dir, store)
+    if key is None:
+        raise Failed("the key that ledger.pub names is not in the OS keyring")
+    write_secret(state_dir / KEY_NAME, key.pem())
+    forget_text(entry_name(key.public), store)
+    return key.public
+
+
+def forget_kept(public: PublicKey, store: KeyStore | None = None) -> None:
+    """Remove a key from the OS keyring, if it is there."""
+    forget_text(entry_name(public), store)
 
 
 def write_public(state_dir: Path, key: PublicKey) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from core.lots import ClosedLot, FifoBook
+from core.lots import ClosedLot, FifoBook, OpenLot
 from core.model.instrument import Instrument
 from core.model.order import Fill
 from ledger.canonical import decimal_text
@@ -54,7 +54,7 @@ class LotTable:
 
     def warm(self, seq: int, instrument: Instrument, fill: Fill) -> list[ClosedLot]:
         """Take a fill into memory only."""
-        return self.book(instrument).apply(msgspec.structs.replace(fill, fill_id=str(seq)))
+        return self.book(instrument).apply(fill, str(seq))
 
     def write(self, place: Place, instrument: Instrument, fill: Fill) -> None:
         """Take a fill and write what it closed and opened; its row in ``fills`` is there."""
@@ -65,14 +65,14 @@ class LotTable:
 
     def _write_rest(self, lot: ClosedLot, instrument: Instrument) -> None:
         """Make the open row what is left of the parcel."""
-        open_lots = self.book(instrument).open_lots
-        if open_lots and open_lots[0].fill_id == lot.open_fill_id:
+        rest = self._open_lot(instrument, lot.open_fill_id)
+        if rest is not None:
             self._connection.execute(
                 "UPDATE lots SET quantity = ?, open_fee = ?"
                 " WHERE open_seq = ? AND close_seq IS NULL",
                 (
-                    instrument.qty_text(open_lots[0].qty_lots),
-                    decimal_text(open_lots[0].fee),
+                    instrument.qty_text(rest.qty_lots),
+                    decimal_text(rest.fee),
                     int(lot.open_fill_id),
                 ),
             )
@@ -81,6 +81,10 @@ class LotTable:
                 "DELETE FROM lots WHERE open_seq = ? AND close_seq IS NULL",
                 (int(lot.open_fill_id),),
             )
+
+    def _open_lot(self, instrument: Instrument, name: str) -> OpenLot | None:
+        lots = self.book(instrument).open_lots
+        return next((lot for lot in lots if lot.fill_id == name), None)
 
     def _write_closed(self, lot: ClosedLot, place: Place, instrument: Instrument) -> None:
         self._connection.execute(
@@ -103,10 +107,9 @@ class LotTable:
         )
 
     def _write_opened(self, place: Place, instrument: Instrument) -> None:
-        open_lots = self.book(instrument).open_lots
-        if not open_lots or open_lots[-1].fill_id != str(place.seq):
+        lot = self._open_lot(instrument, str(place.seq))
+        if lot is None:
             return
-        lot = open_lots[-1]
         self._connection.execute(
             "INSERT INTO lots(open_seq, opened_ts, venue, instrument, side, quantity, open_price,"
             " open_fee) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",

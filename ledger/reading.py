@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sqlite3
 from pathlib import Path
@@ -14,6 +15,8 @@ from ledger.envelope import Envelope, unseal
 from ledger.store import reading
 
 SEQ_DIGITS_MAX = 16
+NEAR_MAX, NEAR_CHARS_MAX = 500, 60
+"""Ids looked at, and how much of them, to name the nearest to one that is not there."""
 
 
 class Stored(NamedTuple):
@@ -51,10 +54,33 @@ def seqs_of(connection: sqlite3.Connection, key: str) -> list[int]:
     seqs = [seq for (seq,) in rows]
     if not seqs:
         raise UserError(
-            f"nothing in this ledger is called {key[:80]!r}; an ID is a seq, or a fill, order, "
-            "decision or run id (see: tapewright ledger export --table fills)"
+            f"nothing in this ledger is called {key[:80]!r}; {_nearest(connection, key)}; an ID is "
+            "a seq, or a fill, order, decision or run id (list them: tapewright ledger export "
+            "--table fills)"
         )
     return seqs
+
+
+def _nearest(connection: sqlite3.Connection, key: str) -> str:
+    """Return in words what there is that looks most like ``key``."""
+    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+    if not last:
+        return "it is empty"
+    if key.isascii() and key.isdigit():
+        return f"its events are seq 1 to {last}"
+    for length in range(min(len(key), NEAR_CHARS_MAX), -1, -1):
+        start = key[:length]
+        refs = [
+            ref
+            for (ref,) in connection.execute(
+                "SELECT DISTINCT ref FROM trail WHERE ref >= ? AND substr(ref, 1, ?) = ? LIMIT ?",
+                (start, length, start, NEAR_MAX),
+            )
+        ]
+        near = difflib.get_close_matches(key[:NEAR_CHARS_MAX], refs, 3, 0.5)
+        if near:
+            return f"the nearest are {', '.join(near)}"
+    return f"its events are seq 1 to {last}"
 
 
 def event_at(connection: sqlite3.Connection, seq: int) -> Stored:

@@ -1,7 +1,9 @@
-"""Opening a ledger: the whole chain is walked, and the witness must agree, or it is refused.
+"""Opening a ledger: the chain is walked, and the witness must agree, or it is refused.
 
-Never repairs an event. The only thing put right is a witness that lags by the last group, which
-is what a kill between a commit and the witness leaves behind.
+A long ledger that ended in order is walked from the place that its key signed
+(``ledger.resume``); any other from its first event. Never repairs an event. The only thing put
+right is a witness that lags by the last group, which is what a kill between a commit and the
+witness leaves behind.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import Failed, ValueRefused
-from ledger import witness
-from ledger.chain import EMPTY_HEAD, ChainWalk, Head
+from core.model.event import KeyRotated
+from ledger import form, witness
+from ledger.chain import ChainWalk, Head
 from ledger.coverage import Coverage, Stored, is_boundary, stored_notes
-from ledger.envelope import unseal
+from ledger.envelope import tail_of, unseal
 from ledger.projections import WARMING, Projector
+from ledger.resume import CARRIED, Carried, Start, find_start
+from ledger.tree import Frontier
 from ledger.witness import GROUP_EVENTS_MAX
 
 
@@ -28,6 +33,9 @@ class Recovered(NamedTuple):
     stored: list[Stored]
     """The checkpoints, not checked yet."""
     coverage: Coverage
+    carried: Carried
+    walked_from: int = 1
+    """First event of which hash and chain were checked, besides the carried ones."""
 
 
 def recover(connection: sqlite3.Connection, state_dir: Path, projector: Projector) -> Recovered:
@@ -36,33 +44,78 @@ def recover(connection: sqlite3.Connection, state_dir: Path, projector: Projecto
     Errors: ``Failed`` naming the first bad seq, or what the witness remembers and the file lost.
     """
     seen = witness.read(state_dir)
-    walk = ChainWalk()
     stored = stored_notes(connection)
-    coverage = Coverage(seq for seq, _ in stored)
-    at_witness = EMPTY_HEAD if seen is not None and seen.seq == 0 else None
-    for seq, stored_hash, body in connection.execute(
-        "SELECT seq, hash, body FROM events ORDER BY seq"
+    start = find_start(connection, state_dir, stored, seen.seq if seen else None)
+    opening = _Opening(projector, stored, start, seen.seq if seen else None)
+    for row in connection.execute(
+        "SELECT seq, hash, body FROM events WHERE seq > ? ORDER BY seq",
+        (opening.coverage.begun_at,),
     ):
-        problem = walk.step(seq, stored_hash, body)
-        if problem is not None:
-            raise refusal(problem)
-        coverage.take(seq, stored_hash, is_boundary=is_boundary(walk.tail))
-        if seen is not None and seq == seen.seq:
-            at_witness = walk.head
-        if walk.tail is not None and walk.tail.type in WARMING:
-            _warm(projector, seq, body)
-    lag = witness_problem(seen, at_witness, walk.head)
+        opening.take(*row)
+    head = opening.walk.head
+    lag = witness_problem(seen, opening.at_witness, head)
     if lag is not None:
         raise refusal(lag)
-    if seen != walk.head:
-        witness.write(state_dir, walk.head)
-    run = walk.tail.run.decode() if walk.tail is not None else ""
-    return Recovered(walk.head, run, stored, coverage)
+    if seen != head:
+        witness.write(state_dir, head)
+    return Recovered(
+        head, opening.run, stored, opening.coverage, opening.carried, opening.coverage.begun_at + 1
+    )
+
+
+class _Opening:
+    """Takes the events in order and keeps what a writer goes on from."""
+
+    def __init__(
+        self, projector: Projector, stored: list[Stored], start: Start | None, seen_seq: int | None
+    ) -> None:
+        self._projector, self._seen_seq = projector, seen_seq
+        self.walk, self.carried, self.run = ChainWalk(), Carried(), ""
+        tree = Frontier()
+        if start is not None:
+            resume = start.resume
+            self.walk, self.run, tree = ChainWalk(resume.head), resume.run, resume.tree
+            self.carried = Carried(resume.carried_count, bytes.fromhex(resume.carried))
+        self.coverage = Coverage((seq for seq, _ in stored), tree)
+        self.at_witness = self.walk.head if seen_seq == self.coverage.begun_at else None
+        """The event at the seq of the witness."""
+        for seq, _, body in start.rows if start is not None else ():
+            _follow_keys(self.coverage, seq, body)
+            _warm(projector, seq, body)
+
+    def take(self, seq: int, stored_hash: bytes, body: bytes) -> None:
+        """Check and take an event. Errors: ``Failed`` naming the first bad seq."""
+        problem = self.walk.step(seq, stored_hash, body)
+        if problem is not None:
+            raise refusal(problem)
+        tail = self.walk.tail
+        assert tail is not None, "step refuses a body without an end"
+        self.run = tail.run.decode()
+        self.coverage.take(seq, stored_hash, is_boundary=is_boundary(tail))
+        if seq == self._seen_seq:
+            self.at_witness = self.walk.head
+        if tail.type.decode() in CARRIED:
+            self.carried.take(stored_hash)
+            _follow_keys(self.coverage, seq, body)
+        if tail.type in WARMING:
+            _warm(self._projector, seq, body)
+
+
+def _follow_keys(coverage: Coverage, seq: int, body: bytes) -> None:
+    """Tell the coverage of a rotation, if this is one."""
+    tail = tail_of(body)
+    if tail is not None and tail.type == b"KEY_ROTATED":
+        try:
+            event = unseal(body)[1]
+        except ValueRefused as error:
+            raise Failed(f"ledger refused: seq {seq}: {error}") from error
+        assert isinstance(event, KeyRotated)
+        coverage.turns.take(seq, tail.prev.decode(), event)
 
 
 def _warm(projector: Projector, seq: int, body: bytes) -> None:
     try:
-        projector.warm(seq, unseal(body)[1])
+        projector.warm(seq, form.event_of(body, form.kind_of(body)))
     except ValueRefused as error:
         raise Failed(f"ledger refused: seq {seq}: {error}") from error
 
@@ -96,9 +149,15 @@ def witness_problem(
     return None
 
 
+REMEDY = (
+    "nothing was changed: look at it with tapewright ledger verify, put a copy back that verifies,"
+    " or begin a new ledger with --state DIR"
+)
+"""What to do about a ledger that is refused."""
+
+
 def refusal(problem: tuple[int | None, str]) -> Failed:
-    """Return the error that keeps a ledger shut."""
+    """Return the error that keeps a ledger shut; it says what to do."""
     seq, what = problem
-    return Failed(
-        f"ledger refused: {what}" if seq is None else f"ledger refused: seq {seq}: {what}"
-    )
+    place = "" if seq is None else f"seq {seq}: "
+    return Failed(f"ledger refused: {place}{what} ({REMEDY})")

@@ -9,16 +9,23 @@ from core.model.event import (
     Answered,
     CancelIntended,
     Decided,
+    DifferenceResolved,
     Filled,
     LedgerEvent,
+    MarkedOut,
     OrderChanged,
     OrderIntended,
+    Reconciled,
     Recovered,
     RiskChecked,
     RunEnded,
     RunStarted,
+    SlippageMeasured,
 )
 from core.model.instrument import Instrument
+
+BOUNDS = ("min_notional", "min_qty", "max_qty", "max_notional")
+"""Bounds of an order that a manifest tells where the venue has them."""
 
 
 def instruments_of(event: RunStarted) -> dict[str, Instrument]:
@@ -35,6 +42,10 @@ def instruments_of(event: RunStarted) -> dict[str, Instrument]:
                 quote=fields["quote"],
                 tick_size=Decimal(fields["tick_size"]),
                 lot_size=Decimal(fields["lot_size"]),
+                min_notional=Decimal(fields.get("min_notional", "0")),
+                min_qty=Decimal(fields.get("min_qty", "0")),
+                max_qty=_bound(fields, "max_qty"),
+                max_notional=_bound(fields, "max_notional"),
             )
             for fields in event.instruments
         }
@@ -42,13 +53,23 @@ def instruments_of(event: RunStarted) -> dict[str, Instrument]:
         raise InvariantError(f"RUN_STARTED described an instrument badly: {error!r}") from error
 
 
-def refs_of(event: LedgerEvent) -> set[str]:
+def _bound(fields: dict[str, str], name: str) -> Decimal | None:
+    return Decimal(fields[name]) if name in fields else None
+
+
+def refs_of(  # noqa: C901, PLR0912 - one case an event type
+    event: LedgerEvent,
+) -> set[str]:
     """Return the ids an event speaks of; ``show`` and ``explain`` find it by them."""
     match event:
         case RunStarted() | RunEnded():
             refs = {event.run_id}
         case Recovered():
             refs = set(event.orders_closed)
+        case Reconciled():
+            refs = {each.key for each in event.differences}
+        case DifferenceResolved():
+            refs = {event.difference.key}
         case Decided():
             refs = {event.proposal.decision_id}
         case Answered():
@@ -59,6 +80,10 @@ def refs_of(event: LedgerEvent) -> set[str]:
             refs = {event.order.client_order_id, event.order.decision_id}
         case OrderChanged() | CancelIntended():
             refs = {event.client_order_id}
+        case SlippageMeasured():
+            refs = {event.client_order_id, event.decision_id}
+        case MarkedOut():
+            refs = {event.fill_id, event.client_order_id}
         case Filled():
             refs = {event.fill.fill_id, event.fill.client_order_id, event.decision_id}
         case _:

@@ -11,17 +11,27 @@ from pathlib import Path
 import msgspec
 
 from core.errors import Failed, ValueRefused
-from core.model.event import Filled, LedgerEvent, OrderChanged, OrderIntended, Recovered, RunStarted
+from core.model.event import (
+    DayMarked,
+    ExitsSet,
+    Filled,
+    LedgerEvent,
+    OrderChanged,
+    OrderIntended,
+    Recovered,
+    RunStarted,
+)
 from core.model.instrument import Instrument
 from core.model.order import Fill, Order, OrderStatus
+from ledger import form
 from ledger.chain import EMPTY_HEAD, Head
-from ledger.envelope import tail_of, unseal
+from ledger.envelope import KINDS
 from ledger.references import instruments_of
+from ledger.resume import CARRIED, CARRIED_WHILE_OPEN, events_to_read
 from ledger.store import DB_NAME, reading
 
-_WANTED = frozenset(
-    {b"RUN_STARTED", b"RUN_ENDED", b"FILL", b"ORDER_INTENT", b"ORDER_STATUS", b"RECOVERED"}
-)
+_WANTED = CARRIED | CARRIED_WHILE_OPEN
+"""A type that is to be read here goes into one of these: a quick start reads no other."""
 
 
 class PastFill(msgspec.Struct, frozen=True):
@@ -55,6 +65,18 @@ class History(msgspec.Struct, frozen=True):
     fills: tuple[PastFill, ...] = ()
     open_orders: dict[str, OpenOrder] = {}
     """By client order id, oldest first."""
+    exits: dict[tuple[str, str], ExitsSet] = {}
+    """The last EXITS of each open position, by venue and instrument."""
+    day_marked: DayMarked | None = None
+    """The last midnight that passed with a position."""
+
+    def exits_of(self, instruments: Iterable[Instrument]) -> dict[str, ExitsSet]:
+        """Return the last EXITS of the open positions in these instruments, by name."""
+        return {
+            instrument.name: self.exits[instrument.venue, instrument.name]
+            for instrument in instruments
+            if (instrument.venue, instrument.name) in self.exits
+        }
 
     def fills_of(self, instruments: Iterable[Instrument]) -> list[Fill]:
         """Return the fills of these instruments (by venue and name), oldest first.
@@ -81,8 +103,10 @@ def _regrid(past: PastFill, now: Instrument) -> Fill:
     )
 
 
-def load_history(state_dir: Path) -> History:
+def load_history(state_dir: Path, before_seq: int | None = None) -> History:
     """Return what the ledger in ``state_dir`` remembers; an empty history if there is none.
+
+    ``before_seq`` is for a replay: what was remembered when that event was not there yet.
 
     Errors: ``Failed`` for a ledger that cannot be read.
     """
@@ -90,15 +114,13 @@ def load_history(state_dir: Path) -> History:
         return History()
     gathering = _Gathering()
     with reading(state_dir) as connection:
-        for seq, stored_hash, body in connection.execute(
-            "SELECT seq, hash, body FROM events ORDER BY seq"
-        ):
+        for seq, stored_hash, body in events_to_read(connection, state_dir, before_seq):
             gathering.head = Head(seq, stored_hash)
-            tail = tail_of(body)
-            if tail is not None and tail.type not in _WANTED:
+            kind = form.kind_of(body)
+            if kind in KINDS and kind not in _WANTED:
                 continue
             try:
-                gathering.take(seq, unseal(body)[1])
+                gathering.take(seq, form.event_of(body, kind))
             except ValueRefused as error:
                 raise Failed(f"ledger refused: seq {seq}: {error}") from error
     return gathering.history()
@@ -113,6 +135,8 @@ class _Gathering:
         self._instruments: dict[str, Instrument] = {}
         self._fills: list[PastFill] = []
         self._open: dict[str, OpenOrder] = {}
+        self._exits: dict[tuple[str, str], ExitsSet] = {}
+        self._day_marked: DayMarked | None = None
 
     def take(self, seq: int, event: LedgerEvent) -> None:
         self._is_clean = False
@@ -132,6 +156,10 @@ class _Gathering:
                     self._open.pop(client_order_id, None)
             case Filled():
                 self._fill(seq, event)
+            case ExitsSet(instrument=name):
+                self._exits[self._instruments[name].venue, name] = event
+            case DayMarked():
+                self._day_marked = event
             case _:  # RUN_ENDED, the only other type asked for
                 self._is_clean = True
 
@@ -151,6 +179,8 @@ class _Gathering:
 
     def _fill(self, seq: int, event: Filled) -> None:
         fill = event.fill
+        if not event.position_lots:
+            self._exits.pop((self._instruments[fill.instrument].venue, fill.instrument), None)
         self._fills.append(
             PastFill(
                 seq,
@@ -173,5 +203,7 @@ class _Gathering:
             is_clean=self._is_clean,
             head=self.head,
             fills=tuple(self._fills),
+            day_marked=self._day_marked,
             open_orders=self._open,
+            exits=self._exits,
         )

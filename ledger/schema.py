@@ -7,11 +7,17 @@ are explained in ``docs/ledger.md``, and a test holds the two equal.
 
 from __future__ import annotations
 
+import sqlite3
+
 APPLICATION_ID = 0x54505752
 """``TPWR``: marks the file as a Tapewright ledger."""
-SCHEMA_VERSION = 2
-"""2 added ``CHECKPOINTS``; a ledger of 1 is brought up to it by the next writer that opens it."""
+SCHEMA_VERSION = 3
+"""2 added ``CHECKPOINTS``, 3 ``projected``. An older ledger is brought up to it by the next writer
+that opens it, which makes all tables anew in the shape they have now; its events stay as they are.
+"""
 UNSIGNED_VERSION = 1
+TABLES_VERSION = 3
+"""The first whose tables say of which event they are."""
 
 TRUTH = """
 CREATE TABLE events(
@@ -149,6 +155,15 @@ CREATE TABLE trail(
   seq INTEGER NOT NULL,
   PRIMARY KEY(ref, seq)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE carried(
+  seq INTEGER PRIMARY KEY
+) STRICT;
+
+CREATE TABLE projected(
+  seq INTEGER NOT NULL,
+  hash BLOB NOT NULL CHECK(length(hash) = 32)
+) STRICT;
 """
 
 PROJECTION_KEYS = {
@@ -157,5 +172,13 @@ PROJECTION_KEYS = {
     "fills": "seq",
     "lots": "open_seq, close_seq",
     "trail": "ref, seq",
+    "carried": "seq",
 }
-"""The projection tables and the order in which two copies are compared."""
+"""The projection tables and the order in which two copies are compared; beside them stands
+``projected``, the one row that says which event they are of."""
+
+
+def schema_of(connection: sqlite3.Connection) -> dict[str, tuple[str, str, str | None]]:
+    """Return kind, table and SQL (automatic indexes have none) of every object, by name."""
+    rows = connection.execute("SELECT name, type, tbl_name, sql FROM sqlite_schema")
+    return {name: (kind, table, sql) for name, kind, table, sql in rows}

@@ -12,6 +12,7 @@ from ledger import keys
 from ledger.checkpoint import Checkpoint, SignedNote, parse_note, parse_text, split_notes
 from ledger.coverage import Coverage, Problem, Stored, file_problem, problems
 from ledger.keys import PublicKey
+from ledger.rotation import Turns
 from ledger.schema import UNSIGNED_VERSION
 from ledger.store import NOTES_NAME
 
@@ -112,9 +113,15 @@ class Older(msgspec.Struct, frozen=True):
     def sizes(self) -> set[int]:
         return {checkpoint.size for _, checkpoint in self.notes}
 
-    def judged_by(self, key: PublicKey | None) -> list[tuple[Checkpoint, str | None]]:
-        """Return each with what is wrong with its signature, or None."""
-        return [(checkpoint, _fault(note, checkpoint, key)) for note, checkpoint in self.notes]
+    def judged_by(self, key: PublicKey | None, turns: Turns) -> list[tuple[Checkpoint, str | None]]:
+        """Return each with what is wrong with its signature, or None.
+
+        ``key`` is the ledger's now; ``turns`` says whose it was before.
+        """
+        return [
+            (checkpoint, _fault(note, checkpoint, key and turns.key_at(checkpoint.size, key)))
+            for note, checkpoint in self.notes
+        ]
 
 
 def _fault(note: SignedNote, checkpoint: Checkpoint, key: PublicKey | None) -> str | None:

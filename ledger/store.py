@@ -15,16 +15,20 @@ from pathlib import Path
 
 from core.errors import Failed, UserError
 from ledger import witness
-from ledger.keys import KEY_NAME, PUBLIC_NAME
+from ledger.keys import DRAFT_NAME, KEY_NAME, PUBLIC_NAME
 from ledger.schema import APPLICATION_ID, CHECKPOINTS, PROJECTIONS, SCHEMA_VERSION, TRUTH
 
 DB_NAME = "ledger.db"
 NOTES_NAME = "checkpoints.txt"
 """Every checkpoint in order, each followed by an empty line."""
+RESUME_NAME = "ledger.resume"
 OWN_FILES = (
     DB_NAME, f"{DB_NAME}-wal", f"{DB_NAME}-shm", witness.NAME, KEY_NAME, PUBLIC_NAME, NOTES_NAME,
+    RESUME_NAME, DRAFT_NAME,
 )  # fmt: skip
 """What no export may replace."""
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises; the second where the error text quotes the damage."""
 BUSY_MS = 5_000
 """How long a statement waits for a reader's or a second writer's lock."""
 
@@ -36,15 +40,20 @@ def open_for_writing(state_dir: Path) -> sqlite3.Connection:
     although its witness remembers events.
     """
     path = state_dir / DB_NAME
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        _prepare_new(state_dir, path)
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
-    )
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _prepare_new(state_dir, path)
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
+        )
+    except OSError as error:
+        raise Failed(f"{state_dir}: a ledger cannot be made here ({error.strerror})") from error
+    except sqlite3.Error as error:
+        raise Failed(f"{path}: cannot be opened ({error})") from error
     try:
         _make_or_check(connection, path)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         connection.close()
         raise Failed(f"{path}: cannot be opened ({error})") from error
     except Failed:
@@ -92,7 +101,7 @@ def add_checkpoints(connection: sqlite3.Connection, first: tuple[int, str] | Non
         connection.execute(statement)
     if first is not None:
         connection.execute("INSERT INTO checkpoints VALUES(?, ?)", first)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 2")  # the tables follow: ledger.tables
     connection.execute("COMMIT")
 
 
@@ -121,14 +130,14 @@ def reading(state_dir: Path) -> Iterator[sqlite3.Connection]:
         raise UserError(f"no ledger in {state_dir}: {DB_NAME} is missing")
     try:
         connection = _connect_readonly(path)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise Failed(f"{path}: cannot be read ({error})") from error
     try:
         check_kind(connection, path)
         connection.execute("BEGIN")
         connection.execute("SELECT max(seq) FROM events").fetchone()  # fixes the moment
         yield connection
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise Failed(f"{path}: cannot be read ({error})") from error
     finally:
         connection.close()
@@ -151,7 +160,7 @@ def _probe(uri: str) -> sqlite3.Connection:
     try:
         _set(connection, "trusted_schema = OFF", "cell_size_check = ON", "query_only = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error:
+    except UNREADABLE:
         connection.close()
         raise
     return connection

@@ -1,28 +1,31 @@
 """The story of a trade, rendered from its events as chapters of plain text.
 
 Every number is one that was written down at the time; only slippage and sums are worked out
-here, from those. What the ledger does not hold is called not recorded.
+here, from those. What the ledger does not hold is called not recorded. ``ledger.outcome`` has
+how it turned out.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
 
-from core.clock import NS_PER_S
-from core.model.decision import LimitCheck, Proposal
+from core.model.decision import Proposal
 from core.model.event import (
     Answered,
     CancelIntended,
     Decided,
     Filled,
+    MarkedOut,
     OrderChanged,
     OrderIntended,
     RiskChecked,
+    SlippageMeasured,
 )
 from core.model.instrument import Instrument, plain
-from core.model.order import Side
+from ledger.outcome import Outcome
 from ledger.projections import EXACT_DIGITS, mid_text
 from ledger.reading import Stored
+from ledger.story_words import agent, answered, checks, fees, measured, slippage_bps
 
 
 class Story:
@@ -32,31 +35,90 @@ class Story:
         self,
         events: list[Stored],
         instruments: dict[str, Instrument],
-        closed_lots: dict[int, list[str]],
+        outcomes: dict[int, Outcome],
+        seen: list[str],
     ) -> None:
+        """Take the related events in order; ``outcomes`` is of each fill, by its seq.
+
+        ``seen`` is what the decision point held, in words.
+        """
         self._events = events
         self._instruments = instruments
-        self._closed_lots = closed_lots
+        self._outcomes = outcomes
+        self._seen_words = seen
         self._proposal: Proposal | None = next(
             (item.event.proposal for item in events if isinstance(item.event, Decided)), None
         )
 
     def lines(self) -> list[str]:
-        out: list[str] = []
+        """Return the story: in short, chapter by chapter, and how it turned out."""
+        out: list[str] = self._short()
         for stored in self._events:
             title, body = self._chapter(stored)
             out.append(f"{title}  [seq {stored.seq}, {stored.envelope.ts}]")
             out += [f"  {line}" for line in body]
         if self._proposal is None:
-            out.insert(0, "No proposal was recorded for this: it was ordered by a command.")
-        return out + self._sum()
+            told = (item.event for item in self._events)
+            why = next((each.rationale for each in told if isinstance(each, Filled)), "")
+            why = why or "it was ordered by a command."
+            out.insert(0, f"No proposal was recorded for this: {why}")
+        return out + self._turned_out() + self._sum()
+
+    def _short(self) -> list[str]:
+        """Return the whole in a sentence or two."""
+        proposal = self._proposal
+        fills = [item.event for item in self._events if isinstance(item.event, Filled)]
+        parts = []
+        if proposal is not None:
+            instrument = self._instruments[proposal.instrument]
+            parts.append(
+                f"proposed was {proposal.side.value} {instrument.qty_text(proposal.qty_lots)} "
+                f"{instrument.base} on {instrument.venue} ({proposal.action.value})"
+            )
+        parts += [
+            f"{item.event.verdict.value} by {item.event.actor}"
+            for item in self._events
+            if isinstance(item.event, Answered)
+        ]
+        denied = next(
+            (item.event for item in self._events
+             if isinstance(item.event, RiskChecked) and not item.event.allowed), None,
+        )  # fmt: skip
+        if denied is not None:
+            parts.append(f"denied by the gate ({denied.code})")
+        if fills:
+            quote = self._instruments[fills[0].fill.instrument].quote
+            with localcontext() as context:
+                context.prec = EXACT_DIGITS
+                quantity = sum((Decimal(fill.quantity) for fill in fills), Decimal(0))
+                notional = sum((Decimal(fill.notional) for fill in fills), Decimal(0))
+                price = plain(round(notional / quantity, 8))
+            paid = fees(fills)
+            parts.append(
+                f"filled {plain(quantity)} at {price} {quote}, for a fee of {paid}"
+                + self._gain_words(quote)
+            )
+        return [f"In short: {'; '.join(parts)}."] if parts else []
+
+    def _gain_words(self, quote: str) -> str:
+        gains = [gain for each in self._outcomes.values() for gain in each.gains]
+        if not gains:
+            return ""
+        with localcontext() as context:
+            context.prec = EXACT_DIGITS
+            total = plain(sum(gains, Decimal(0)))
+        return f"; the lots that it opened or closed realized {total} {quote}, fees included"
+
+    def _turned_out(self) -> list[str]:
+        lines = [line for seq in sorted(self._outcomes) for line in self._outcomes[seq].later]
+        return ["How it turned out", *(f"  {line}" for line in lines)] if lines else []
 
     def _chapter(self, stored: Stored) -> tuple[str, list[str]]:
         match stored.event:
             case Decided() as event:
                 return f"Decision {event.proposal.decision_id}", self._seen(event)
             case Answered() as event:
-                return "The answer", _answered(event)
+                return "The answer", answered(event)
             case RiskChecked() as event:
                 return "The risk gate", self._risk_checked(event)
             case OrderIntended() as event:
@@ -67,8 +129,10 @@ class Story:
             case CancelIntended() as event:
                 return f"Cancel asked for by {event.actor}", [event.reason] if event.reason else []
             case Filled() as event:
-                lots = self._closed_lots[stored.seq]
+                lots = self._outcomes[stored.seq].at_once
                 return f"Fill {event.fill.fill_id}", self._filled(event) + lots
+            case SlippageMeasured() | MarkedOut() as event:
+                return measured(event)
             case _:
                 return stored.envelope.type, []
 
@@ -94,7 +158,7 @@ class Story:
             for share in forecast.shares
         ]
         lines.append(f"  {'bias':<{width}}  {'':12}  share {forecast.bias_share:+.4f}")
-        lines += _agent(proposal)
+        lines += agent(proposal)
         lines += [
             f"Proposed: {proposal.action.value}, {proposal.side.value} "
             f"{instrument.qty_text(proposal.qty_lots)} {instrument.base}, no worse than "
@@ -105,23 +169,34 @@ class Story:
         ]
         if event.alternatives:
             lines.append("Not taken: " + "; ".join(event.alternatives))
-        return lines + _checks(proposal.checks)
+        lines += self._seen_words
+        return lines + checks(proposal.checks)
 
     def _risk_checked(self, event: RiskChecked) -> list[str]:
-        verdict = "Allowed." if event.allowed else f"Denied: {event.code}."
+        lines = ["Allowed." if event.allowed else f"Denied: {event.code}."]
         if self._proposal is not None and event.checks == self._proposal.checks:
-            return [f"{verdict} All {len(event.checks)} limits stood as at the decision."]
-        return [verdict, *_checks(event.checks)]
+            lines[0] += f" All {len(event.checks)} limits stood as at the decision."
+        else:
+            lines += checks(event.checks)
+        return lines
 
     def _order(self, event: OrderIntended) -> list[str]:
         order, instrument = event.order, self._instruments[event.order.instrument]
         kind = "can only reduce the position" if order.reduces else "may add to the position"
-        return [
+        lines = [
             f"{order.client_order_id}: {order.side.value} {instrument.qty_text(order.qty_lots)} "
             f"{instrument.base} at {instrument.price_text(order.limit_ticks)} or better, "
             f"{order.tif.value}; {kind}.",
             "Written down before it left.",
         ]
+        if event.arrival is not None:
+            arrival = event.arrival
+            lines.append(
+                f"As it left: mid {mid_text(instrument, arrival.mid2_ticks)}, "
+                f"{instrument.qty_text(arrival.depth_lots)} {instrument.base} shown within the "
+                f"limit, expected slippage {arrival.expected_bps:.2f} bps."
+            )
+        return lines
 
     def _filled(self, event: Filled) -> list[str]:
         fill, instrument = event.fill, self._instruments[event.fill.instrument]
@@ -155,37 +230,3 @@ class Story:
             f"In all: {len(fills)} fills, {plain(quantity)} in quantity, "
             f"realized {plain(realized)} {currency}."
         ]
-
-
-def slippage_bps(side: Side, price_ticks: int, mid2_ticks: int) -> float:
-    """Return fill price against a mid given in half ticks, in bps; positive is worse for us."""
-    return side.sign * (2 * price_ticks - mid2_ticks) * 10_000 / mid2_ticks
-
-
-def _agent(proposal: Proposal) -> list[str]:
-    if proposal.agent is None:
-        return ["No agent had a view."]
-    short, flat, long = proposal.agent.probabilities
-    return [
-        f"Agent {proposal.agent.agent_id}: short {short:.1%}, flat {flat:.1%}, long {long:.1%}; "
-        f"entropy {proposal.agent.entropy:.2f} of 1."
-    ]
-
-
-def _answered(event: Answered) -> list[str]:
-    against = "against us" if event.drift_ticks > 0 else "for us" if event.drift_ticks else "at all"
-    moved = f"had moved {abs(event.drift_ticks):g} ticks" if event.drift_ticks else "had not moved"
-    lines = [
-        f"{event.verdict.value} by {event.actor} after {event.waited_ns / NS_PER_S:.3f} s; "
-        f"meanwhile the mid {moved} {against}."
-    ]
-    return [*lines, f"Note: {event.note}"] if event.note else lines
-
-
-def _checks(checks: tuple[LimitCheck, ...]) -> list[str]:
-    """Return one line a control; all of them, the passed ones too."""
-    return [
-        f"Limit {check.control}: {check.value} of {check.limit}, "
-        f"{'passed' if check.passed else 'FAILED'}"
-        for check in checks
-    ]

@@ -89,6 +89,12 @@ def _file(columns: Columns, rows: list[Row], notes: list[str]) -> TaxFile:
 def _lot_notes(lots: list[TaxLot]) -> list[str]:
     """Return what the lines leave out or take for granted, where it matters for these lots."""
     notes = []
+    chosen = sum(lot.is_chosen for lot in lots)
+    if chosen:
+        notes.append(
+            f"{chosen} of {len(lots)} lines close lots that were chosen before their order left; "
+            "the others are first in, first out"
+        )
     coins = sorted({lot.instrument.quote for lot in lots} & STABLECOINS)
     if coins:
         notes.append(f"{', '.join(coins)} counted as USD, one to one")

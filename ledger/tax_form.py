@@ -13,7 +13,7 @@ from typing import NamedTuple
 from core.errors import UserError
 from core.model.instrument import plain
 from ledger.export.formats import Row
-from ledger.export.tables import Kind
+from ledger.export.kinds import Kind
 from ledger.projections import EXACT_DIGITS
 from ledger.tax_source import TaxLot
 from ledger.tax_year import is_long_term, moment

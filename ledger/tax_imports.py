@@ -12,7 +12,7 @@ from typing import NamedTuple
 from core.errors import UserError
 from core.model.instrument import plain
 from ledger.export.formats import Row
-from ledger.export.tables import Kind
+from ledger.export.kinds import Kind
 from ledger.tax_form import PAPER
 from ledger.tax_source import TaxFill
 from ledger.tax_year import moment

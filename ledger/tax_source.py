@@ -14,7 +14,7 @@ from decimal import Context, Decimal, localcontext
 from typing import NamedTuple
 
 from core.errors import Failed, UserError
-from core.model.event import RunStarted
+from core.model.event import Filled, OrderIntended, RunStarted
 from core.model.instrument import Instrument
 from ledger.projections import EXACT_DIGITS
 from ledger.reading import event_at
@@ -52,6 +52,8 @@ class TaxLot(NamedTuple):
     realized: Decimal
     instrument: Instrument
     fee_currencies: frozenset[str]
+    is_chosen: bool = False
+    """Its order chose the lots to close before it left; else it was first in, first out."""
 
     @property
     def proceeds(self) -> Decimal:
@@ -119,12 +121,46 @@ class _Runs:
         raise Failed(f"run {run} has no RUN_STARTED; see: tapewright ledger verify")
 
 
+class _Choices:
+    """Says whether a fill closed chosen lots; a choice counts only if the order left with it.
+
+    Specific identification has to be in the books no later than the sale (Reg. 1.1012-1(j)), so
+    what a fill closes must be what its durable intent named.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._last = (0, False)
+
+    def is_chosen(self, close_seq: int) -> bool:
+        """Errors: ``Failed`` for a choice that the intent, before the fill, does not hold."""
+        if self._last[0] != close_seq:
+            self._last = (close_seq, self._look(close_seq))
+        return self._last[1]
+
+    def _look(self, close_seq: int) -> bool:
+        event = event_at(self._connection, close_seq).event
+        if not isinstance(event, Filled) or not event.fill.closes:
+            return False
+        row = self._connection.execute(
+            "SELECT seq FROM orders WHERE client_order_id = ? AND seq < ?",
+            (event.fill.client_order_id, close_seq),
+        ).fetchone()
+        intent = None if row is None else event_at(self._connection, row[0]).event
+        if not isinstance(intent, OrderIntended) or intent.order.closes != event.fill.closes:
+            raise Failed(
+                f"seq {close_seq}: the lots that it closes were not chosen in the intent of its "
+                "order, before it left; see: tapewright ledger verify"
+            )
+        return True
+
+
 def closed_lots(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iterator[TaxLot]:
     """Yield the lots closed in a year of ``zone``, by the seqs of close and opening.
 
     Errors: ``UserError`` for a run that traded money, ``Failed`` for a lot that does not add up.
     """
-    runs = _Runs(connection)
+    runs, choices = _Runs(connection), _Choices(connection)
     for row in _rows(connection, _LOTS, year):
         if moment(row["closed_ts"], zone).year != year:
             continue
@@ -143,6 +179,7 @@ def closed_lots(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iter
             realized=_number(row, "realized_pnl"),
             instrument=runs.instrument(row["close_run"], row["instrument"]),
             fee_currencies=frozenset({row["open_currency"], row["close_currency"]}),
+            is_chosen=choices.is_chosen(row["close_seq"]),
         )
         if lot.gain != lot.realized:
             raise Failed(

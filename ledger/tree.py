@@ -30,6 +30,23 @@ class Frontier:
         for leaf in leaves:
             self.push(leaf)
 
+    @classmethod
+    def at(cls, size: int, roots: Sequence[bytes]) -> Frontier:
+        """Return the tree of ``size`` leaves whose complete subtrees have these roots.
+
+        Errors: ``InvariantError`` unless there is one a set bit of the size.
+        """
+        if size.bit_count() != len(roots):
+            raise InvariantError(f"a tree of {size} leaves has not {len(roots)} subtrees")
+        tree = cls()
+        tree.size, tree._roots = size, list(roots)
+        return tree
+
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """Roots of the complete subtrees, largest first."""
+        return tuple(self._roots)
+
     def push(self, leaf: bytes) -> None:
         """Add one leaf hash: one more node hash on average, log2(size) at most."""
         roots, size = self._roots, self.size

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
 
 from core.clock import iso_ns
 from core.errors import InvariantError
-from core.model.event import LedgerEvent, RunEnded, RunStarted
-from ledger import witness
+from core.model.event import LedgerEvent, RunStarted
+from ledger.audit import Audit
 from ledger.chain import Head, leaf_hash
-from ledger.envelope import actor_of, seal, unseal
+from ledger.commit import ClockRow, Committer, Entry, Item, NewKey, Payload, Signing
+from ledger.envelope import actor_of, seal
+from ledger.keys import SigningKey
 from ledger.lot_rows import Place
-from ledger.notary import open_notary
-from ledger.projections import Projector
-from ledger.recovery import recover
+from ledger.rotation import rotate
 from ledger.store import open_for_writing
 from ledger.witness import GROUP_EVENTS_MAX
 
@@ -35,32 +35,10 @@ GROUP_AGE_S = 0.005
 QUEUE_EVENTS_MAX = 16_384
 """Events waiting for the disk. At the bound the ledger takes no more and says so for good; what
 was accepted is still written."""
-CHECKPOINT_COMMITS = 128
-"""Commits since the last checkpoint before an idle moment is used for the next. A commit is 8 to 60
-pages of WAL, so this is 4 to 30 MiB."""
-CHECKPOINT_COMMITS_MAX = 1024
-"""The same, in a burst that leaves no idle moment."""
-
-
-class _Entry(NamedTuple):
-    """One event on its way to the disk."""
-
-    place: Place
-    event: LedgerEvent
-    hash: bytes
-    body: bytes
-
-
-class _ClockRow(NamedTuple):
-    """A wall-clock fact of a run; outside the hash, so outside determinism."""
-
-    run_id: str
-    started_wall: str | None
-    ended_wall: str | None
-
-
-class _Signing(NamedTuple):
-    """A wish for a checkpoint of the newest event before it."""
+SIGN_AGE_S = 300.0
+"""Newest events are signed at least this often, in wall time; a checkpoint stands outside them."""
+LOOK_UP_S = 1.0
+"""How long the thread sleeps at most."""
 
 
 class LedgerWriter:
@@ -71,6 +49,7 @@ class LedgerWriter:
         state_dir: Path,
         *,
         group_events: int = GROUP_EVENTS,
+        sign_age_s: float = SIGN_AGE_S,
         connect: Callable[[Path], sqlite3.Connection] = open_for_writing,
     ) -> None:
         """Open and check the ledger in ``state_dir``.
@@ -82,23 +61,18 @@ class LedgerWriter:
             raise InvariantError(f"group was {group_events}, allowed is 1 to {GROUP_EVENTS_MAX}")
         self._state_dir = state_dir
         self._group_events = group_events
-        self._connection = connect(state_dir)
-        self._projector = Projector(self._connection)
-        try:
-            found = recover(self._connection, state_dir, self._projector)
-            self._notary = open_notary(self._connection, state_dir, found)
-        except BaseException:
-            self._connection.close()
-            raise
-        self._head, self._run = found.head, found.run
-        self._venue = self._projector.venue
+        self._disk = Committer(state_dir, group_events, connect)
+        self._head, self._run = self._disk.head, self._disk.run
+        self._venue = self._disk.projector.venue
         self._wake = threading.Condition()
-        self._queue: deque[_Entry | _ClockRow | _Signing] = deque()
+        self._queue: deque[Item] = deque()
         self._waiting: deque[tuple[int, Future[None]]] = deque()
         self._put_count = self._done_count = 0
         self._closing = False
         self._failure: str | None = None
-        self._commits_unchecked = 0
+        self._audit = None if self._disk.is_walked_whole else Audit(state_dir)
+        self._sign_age_s = sign_age_s
+        self._sign_by_s = time.monotonic() + sign_age_s
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -125,26 +99,41 @@ class LedgerWriter:
             )
             self._run, self._venue, self._head = run, venue, Head(seq, leaf_hash(body))
             place = Place(seq, iso_ns(ts_ns), run)
-            self._put(_Entry(place, event, self._head.hash, body))
+            self._put(Entry(place, event, self._head.hash, body))
             return seq
+
+    def rotate_key(self, new: SigningKey, reason: str, ts_ns: int) -> int:
+        """Have ``new`` sign from here on, with a rotation signed by it and the old key."""
+        with self._wake:
+            self._check_usable()
+            seq, prev = self._head.seq + 1, self._head.hash.hex()
+            event = rotate(seq, prev, self._disk.key, new, reason)
+            self._put(NewKey(new))
+            return self.append(event, ts_ns)
+
+    def keep(self, data: bytes) -> None:
+        """Keep ``data`` as a payload, durable before any event appended after this."""
+        with self._wake:
+            self._check_usable()
+            self._put(Payload(data))
 
     def begin_run(self, run_id: str, wall_ns: int) -> None:
         """Note when a run began by the wall clock, outside the hashed events."""
         with self._wake:
             self._check_usable()
-            self._put(_ClockRow(run_id, iso_ns(wall_ns), None))
+            self._put(ClockRow(run_id, iso_ns(wall_ns), None))
 
     def end_run(self, run_id: str, wall_ns: int) -> None:
         """Note when a run ended by the wall clock."""
         with self._wake:
             self._check_usable()
-            self._put(_ClockRow(run_id, None, iso_ns(wall_ns)))
+            self._put(ClockRow(run_id, None, iso_ns(wall_ns)))
 
     def sign_head(self) -> None:
         """Ask for a checkpoint of the newest event, unless it has one; ``flush`` waits for it."""
         with self._wake:
             self._check_usable()
-            self._put(_Signing())
+            self._put(Signing())
 
     def flush(self) -> Future[None]:
         """Return a future that is done when everything appended so far is durable.
@@ -192,7 +181,7 @@ class LedgerWriter:
         if self._failure is not None:
             raise InvariantError(f"ledger failed: {self._failure}")
 
-    def _put(self, entry: _Entry | _ClockRow | _Signing) -> None:
+    def _put(self, entry: Item) -> None:
         self._queue.append(entry)
         self._put_count += 1
         if len(self._queue) == 1 or len(self._queue) == self._group_events:
@@ -201,66 +190,48 @@ class LedgerWriter:
     def _work(self) -> None:
         """Life of the writer thread."""
         try:
-            while group := self._take():
-                head = self._commit(group)
-                self._acknowledge(len(group))
-                if head is not None:
-                    witness.write(self._state_dir, head)
-                self._notary.publish()
-                self._checkpoint_if_due()
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            while (group := self._take()) is not None:
+                if group:
+                    self._write(group)
+                if self._audit is not None:
+                    self._audit.check()
+            self._disk.end()
         except Exception as error:  # noqa: BLE001 - a thread's border: silence here loses events
             self._fail(f"{type(error).__name__}: {error}")
         finally:
-            self._connection.close()
+            if self._audit is not None:
+                self._audit.close()
+            self._disk.close()
 
-    def _take(self) -> list[_Entry | _ClockRow | _Signing]:
-        """Return the next group; empty when closing with nothing left."""
+    def _write(self, group: list[Item]) -> None:
+        """Commit a group, acknowledge it, then bring the files beside the database after it."""
+        self._disk.commit(group)
+        self._acknowledge(len(group))
+        self._disk.follow_up(is_idle=not self._queue)
+
+    def _take(self) -> list[Item] | None:
+        """Return the next group, empty to look up in between; None when closing with none left.
+
+        Where nothing was signed for long, a checkpoint is put into the group.
+        """
         with self._wake:
-            self._wake.wait_for(lambda: self._queue or self._closing)
-            self._wake.wait_for(self._is_group_ready, timeout=GROUP_AGE_S)
+            self._wake.wait_for(lambda: self._queue or self._closing, timeout=LOOK_UP_S)
+            if self._queue:
+                self._wake.wait_for(self._is_group_ready, timeout=GROUP_AGE_S)
+            elif self._closing:
+                return None
+            if self._is_signing_due():
+                self._sign_by_s = time.monotonic() + self._sign_age_s
+                self._put(Signing())
             count = min(len(self._queue), self._group_events)
             return [self._queue.popleft() for _ in range(count)]
+
+    def _is_signing_due(self) -> bool:
+        return time.monotonic() >= self._sign_by_s
 
     def _is_group_ready(self) -> bool:
         is_full = len(self._queue) >= self._group_events
         return is_full or bool(self._waiting) or self._closing
-
-    def _commit(self, group: list[_Entry | _ClockRow | _Signing]) -> Head | None:
-        """Write one group as one transaction; return the head if it held an event."""
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        last: _Entry | None = None
-        for entry in group:
-            if isinstance(entry, _ClockRow):
-                self._write_clock(entry)
-                continue
-            if isinstance(entry, _Signing):
-                self._notary.sign_head()
-                continue
-            execute("INSERT INTO events VALUES(?, ?, ?)", (entry.place.seq, entry.hash, entry.body))
-            # From the bytes, as a rebuild would: floats were cut on the way there.
-            self._projector.apply(entry.place, unseal(entry.body)[1])
-            is_boundary = isinstance(entry.event, (RunStarted, RunEnded))
-            self._notary.take(entry.place.seq, entry.hash, is_boundary=is_boundary)
-            last = entry
-        execute("COMMIT")
-        self._commits_unchecked += 1
-        return Head(last.place.seq, last.hash) if last is not None else None
-
-    def _write_clock(self, row: _ClockRow) -> None:
-        """A run that died before its first event is begun again under the same id."""
-        if row.started_wall is not None:
-            self._connection.execute(
-                "INSERT INTO run_clock VALUES(?, ?, NULL) ON CONFLICT(run_id)"
-                " DO UPDATE SET started_wall = excluded.started_wall, ended_wall = NULL",
-                (row.run_id, row.started_wall),
-            )
-        else:
-            self._connection.execute(
-                "UPDATE run_clock SET ended_wall = ? WHERE run_id = ?",
-                (row.ended_wall, row.run_id),
-            )
 
     def _acknowledge(self, count: int) -> None:
         done: list[Future[None]] = []
@@ -271,13 +242,6 @@ class LedgerWriter:
         for future in done:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
-
-    def _checkpoint_if_due(self) -> None:
-        """Move the WAL into the database when nothing waits; readers are never waited for."""
-        bound = CHECKPOINT_COMMITS_MAX if self._queue else CHECKPOINT_COMMITS
-        if self._commits_unchecked >= bound:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._commits_unchecked = 0
 
     def _fail(self, why: str) -> None:
         """Latch the failure and tell everybody who waits. The open transaction is given up."""

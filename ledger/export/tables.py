@@ -9,36 +9,17 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from core.clock import NS_PER_S, iso_ns
 from core.errors import UserError
 from ledger import canonical
+from ledger.export import order_events
+from ledger.export.kinds import Kind, Period, Table
 
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII
 )
-
-
-class Kind(StrEnum):
-    """What a column holds, which decides how each format writes it."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    DECIMAL = "decimal"
-    """Exact: money, price, quantity; plain decimal text in all text formats."""
-    FLOAT = "float"
-    """A measurement of 9 significant digits."""
-    JSON = "json"
-
-
-class Table(NamedTuple):
-    """One table that can be exported."""
-
-    columns: dict[str, Kind]
-    sql: str
-    """Gives the columns in order; takes since and until as parameters."""
 
 
 _T, _I, _D, _F = Kind.TEXT, Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT
@@ -71,30 +52,27 @@ _EVENTS = {
 }  # fmt: skip
 
 
-def _by(table: str, columns: dict[str, Kind], time: str, order: str) -> Table:
-    names = ", ".join(columns)
-    return Table(
-        columns,
-        f"SELECT {names} FROM {table} WHERE {time} >= ? AND {time} < ? ORDER BY {order}",  # noqa: S608 - our own names
+def _by(table: str, columns: dict[str, Kind], time: str, order: str, run: str = "run") -> Table:
+    sql = (
+        f"SELECT {', '.join(columns)} FROM {table}"  # noqa: S608 - our own names
+        f" WHERE {time} >= :since AND {time} < :until"
+        " AND (:instrument = '' OR instrument = :instrument)"
+        f" AND (:run = '' OR substr({run}, 1, length(:run)) = :run) ORDER BY {order}"
     )
+    return Table(columns, sql)
 
 
+_RUN_OF_LOT = "(SELECT run FROM fills WHERE seq = coalesce(close_seq, open_seq))"
 TABLES = {
     "events": Table(_EVENTS, "SELECT seq, hash, body FROM events ORDER BY seq"),
     "decisions": _by("decisions", _DECISIONS, "ts", "seq"),
     "orders": _by("orders", _ORDERS, "ts", "seq"),
+    "order-events": Table(order_events.COLUMNS, order_events.SQL),
     "fills": _by("fills", _FILLS, "ts", "seq"),
     # A closed lot belongs to the time it was closed, an open one to the time it was opened.
-    "lots": _by("lots", _LOTS, "coalesce(closed_ts, opened_ts)", "open_seq, close_seq"),
-}
-
-
-class Period(NamedTuple):
-    """From ``since`` up to, not including, ``until``; ISO text with nanoseconds, UTC."""
-
-    since: str = ""
-    until: str = "~"
-    """``~`` sorts after every time."""
+    "lots": _by("lots", _LOTS, "coalesce(closed_ts, opened_ts)", "open_seq, close_seq",
+                _RUN_OF_LOT),
+}  # fmt: skip
 
 
 def parse_time(text: str, option: str) -> str:
@@ -125,11 +103,33 @@ def rows_of(connection: sqlite3.Connection, name: str, period: Period) -> Iterat
 
     Errors: ``ValueRefused`` for an event that cannot be read.
     """
-    if name != "events":
-        yield from connection.execute(TABLES[name].sql, period)
-        return
-    for _, stored_hash, body in connection.execute(TABLES[name].sql):
+    if name == "events":
+        yield from _events(connection, period)
+    elif name == "order-events":
+        yield from order_events.rows(connection, period)
+    else:
+        yield from connection.execute(TABLES[name].sql, period._asdict())
+
+
+def _events(connection: sqlite3.Connection, period: Period) -> Iterator[tuple[Any, ...]]:
+    for _, stored_hash, body in connection.execute(TABLES["events"].sql):
         tree = canonical.read(body)
-        if period.since <= tree["ts"] < period.until:
-            rest = {**tree, "hash": stored_hash.hex()}
-            yield tuple(rest[column] for column in _EVENTS)
+        if not period.since <= tree["ts"] < period.until or not tree["run"].startswith(period.run):
+            continue
+        if period.instrument and period.instrument not in _instruments_in(tree["payload"]):
+            continue
+        rest = {**tree, "hash": stored_hash.hex()}
+        yield tuple(rest[column] for column in _EVENTS)
+
+
+def _instruments_in(payload: dict[str, Any]) -> set[Any]:
+    """Return the instruments that an event names: its own, or that of what it is about."""
+    named = [payload, *(payload.get(part) for part in ("proposal", "order", "fill"))]
+    return {each.get("instrument") for each in named if isinstance(each, dict)}
+
+
+def count_of(connection: sqlite3.Connection, name: str) -> int:
+    """Return how many rows a table has at most, for a progress bar."""
+    table = "events" if name == "order-events" else name
+    found = connection.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - our own names
+    return int(found.fetchone()[0])

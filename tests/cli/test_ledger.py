@@ -274,7 +274,19 @@ def test_id_without_a_story_exits_with_two(
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     names = [command.callback.__name__ for command in ledger_app.registered_commands]  # type: ignore[union-attr]
-    assert names == ["export", "checkpoint", "verify", "head", "show", "explain", "lots", "tax"]
+    assert names == [
+        "binder",
+        "export",
+        "rebuild",
+        "replay",
+        "checkpoint",
+        "verify",
+        "head",
+        "show",
+        "explain",
+        "lots",
+        "tax",
+    ]
     for name in names:
         assert main(["ledger", name, "--help"]) == 0
         assert f"Example: tapewright ledger {name}" in " ".join(capsys.readouterr().out.split())

@@ -72,4 +72,9 @@ def forge(state_dir: Path, *, with_key: bool) -> None:
 
 def call_it_unsigned(state_dir: Path) -> None:
     """Make it look as if the ledger were older than checkpoints."""
-    run_sql(state_dir, "DROP TABLE checkpoints", "PRAGMA user_version = 1")
+    run_sql(
+        state_dir,
+        "DROP TABLE checkpoints",
+        "DROP TABLE projected",
+        "PRAGMA user_version = 1",
+    )

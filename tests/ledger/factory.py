@@ -5,6 +5,7 @@ Numbers agree with each other (prices on ticks, realized from FIFO lots), since 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -22,26 +23,41 @@ from core.model.decision import (
     SignalShare,
     Verdict,
 )
+from core.model.difference import Difference, DifferenceKind, Remedy
 from core.model.event import (
     Answered,
     CancelIntended,
+    ClockRead,
     CommandRefused,
+    DayMarked,
     Decided,
+    DecisionsTaken,
+    DifferenceResolved,
+    ExitsBlind,
+    ExitsSet,
+    ExitTriggered,
     FeedChanged,
+    FileRecorded,
     FilesRemoved,
     Filled,
+    InputTaken,
+    KeyRotated,
     KillTripped,
     LedgerEvent,
+    MarkedOut,
     ModeChanged,
     NotDecided,
     OrderChanged,
     OrderIntended,
     Rearmed,
+    Reconciled,
     Recovered,
     RiskChecked,
     RunEnded,
     RunStarted,
+    SlippageMeasured,
 )
+from core.model.exits import ExitKind, Exits
 from core.model.instrument import Instrument, plain
 from core.model.market import FeedState
 from core.model.order import Fill, Order, Side, TimeInForce
@@ -54,6 +70,7 @@ FILES = (DB_NAME, witness.NAME, KEY_NAME, PUBLIC_NAME, NOTES_NAME)
 """What a closed ledger consists of."""
 START_NS = 1_767_225_600 * NS_PER_S  # 2026-01-01
 INSTRUMENT = Instrument("sim", "SIM-USD", "SIM", "USD", Decimal("0.01"), Decimal("0.001"))
+DIFFERENCE = Difference(DifferenceKind.POSITION, "SIM-USD", "SIM-USD", "0", "0.003")
 CHECKS = (
     LimitCheck("max_order_notional", "1000.5", "2000", passed=True),
     LimitCheck("price_collar_bps", "3.2", "25", passed=True),
@@ -197,6 +214,16 @@ def trade(  # one decision from proposal to fills, each event caused by one befo
     return events
 
 
+def points_taken(lines: bytes) -> DecisionsTaken:
+    """Return the event that names a payload of decision points, one a line."""
+    count = lines.count(b"\n")
+    return DecisionsTaken(
+        format="points/1", first=1, count=count, proposed=0, first_ns=START_NS, last_ns=START_NS,
+        features=(), signals=(), agent="", digest=hashlib.sha256(lines).hexdigest(),
+        size_bytes=len(lines),
+    )  # fmt: skip
+
+
 def day(run_id: str = "run-1") -> list[Dated]:
     """Return a run with one round trip (bought in two parts, sold in one), flat at the end."""
     book = FifoBook(INSTRUMENT)
@@ -225,7 +252,46 @@ def one_of_each() -> list[LedgerEvent]:
         KillTripped("all", "human:trader", "F12"),
         Rearmed("human:trader", "checked"),
         ModeChanged(Mode.AUTO, "human:trader"),
+        ExitsSet(
+            instrument="SIM-USD",
+            position_lots=5,
+            entry_price="100.1",
+            exits=Exits(1, 9_980, 10_050, START_NS, (ExitKind.STOP,)),
+            stop="99.8",
+            target="100.5",
+            actor="human:trader",
+            why="stop set to 99.8",
+        ),
+        ExitTriggered(
+            "SIM-USD", ExitKind.STOP, "99.8", "99.79", 5, "stop at 99.8 touched by bid 99.79"
+        ),
+        ExitsBlind("SIM-USD", True, 5, "feed stale: no frame for 7 s"),
         CommandRefused("Confirm", "human:trader", "the proposal had expired"),
+        DecisionsTaken(
+            "points/1",
+            1,
+            256,
+            2,
+            START_NS,
+            START_NS + NS_PER_S,
+            ("spread_ticks",),
+            ("pressure",),
+            "ppo-sim",
+            "ab" * 32,
+            123_456,
+        ),
+        InputTaken("command", "human:trader", 1_200, START_NS, '{"c":"kill"}'),
+        ClockRead("adjtimex", True, "amber", 16_000, 900, -12_345, 8193),
+        FileRecorded("capture", "binance-2026-03-01T000000-000.jsonl.gz", "cd" * 32, 16_777_216),
+        KeyRotated("old+00+key", "new+00+key", "left the laptop on a train", "b2xk", "bmV3"),
+        SlippageMeasured(
+            "o-1", "d-1", "SIM-USD", 900, "100.015", 0.5, 0.75, "0.0675", "USD", False, 0
+        ),
+        MarkedOut("o-1-1", "o-1", "SIM-USD", 1, "100.03", 1.0, "0.09", "USD"),
+        MarkedOut("o-1-1", "o-1", "SIM-USD", 10, None, None, None, "USD"),
+        Reconciled("sim", {"SIM-USD": 3}, ("web-1",), 2, (DIFFERENCE,)),
+        DifferenceResolved(DIFFERENCE, Remedy.ADOPT, "human:trader", "filled on the web page"),
+        DayMarked(20_454, ("sim:SIM-USD",), {"USD": "-1.25"}),
         FilesRemoved("tape", ("sim-2026-03-01T000000-000-000000.tape",), 16_777_216, 2_147_483_648),
     ]
 
@@ -242,6 +308,7 @@ def write_day(state_dir: Path, run_id: str = "run-1") -> tuple[int, str]:
         files = {name: (state_dir / name).read_bytes() for name in FILES}
         _days[run_id] = (head, files)
     head, files = _days[run_id]
+    state_dir.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (state_dir / name).touch(mode=0o600)
         (state_dir / name).write_bytes(data)

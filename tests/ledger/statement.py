@@ -83,6 +83,8 @@ def filled(book: FifoBook, deal: Deal, number: int) -> Filled:
         fee_currency=deal.fee_currency or instrument.quote,
         is_maker=False,
         ts_ns=deal.ts_ns,
+        fee_value=Decimal(deal.fee) if deal.fee_currency else None,
+        fee_value_source="one to one" if deal.fee_currency else "",
     )
     realized = sum((lot.realized for lot in book.apply(fill)), Decimal(0))
     return Filled(

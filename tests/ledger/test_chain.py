@@ -12,7 +12,7 @@ from ledger.chain import EMPTY_HEAD, GENESIS, ChainWalk, leaf_hash
 from ledger.envelope import seal
 from tests.ledger import factory
 
-DAY_HASH = "f822ca9fa9b32b3d9f4c36a95406f2a4ca7a58df956e3b53dd2801b92c9bf886"
+DAY_HASH = "c12fdf9c3b51a211ee36184028115ca67e428ae956854d7634d565137b81840d"
 
 
 def _rows(count: int) -> list[tuple[int, bytes, bytes]]:

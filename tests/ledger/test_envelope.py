@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from core.clock import iso_ns
 from core.errors import InvariantError, ValueRefused
 from core.model.decision import AgentView, Forecast, LimitCheck, Proposal
 from core.model.event import AnyEvent, Decided, Filled, LedgerEvent, OrderChanged, RunStarted
-from core.model.order import Fill
+from core.model.order import BrokerStart, Fill, OrderReport
 from ledger import canonical
 from ledger.envelope import actor_of, seal, tail_of, type_of, unseal
 from tests.ledger import factory
@@ -40,25 +40,36 @@ _proposals = st.builds(
 _ascii = st.text(st.characters(max_codepoint=127), max_size=8)
 
 
+def _tables_of(kind: type[LedgerEvent]) -> dict[str, Any]:
+    """Return strategies for the fields that are tables: their keys are ASCII, as ours are."""
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if get_origin(hint) is dict}
+    return {
+        name: st.dictionaries(_ascii, st.from_type(get_args(hint)[1]), max_size=2)
+        for name, hint in hints.items()
+    }
+
+
 def _events() -> st.SearchStrategy[LedgerEvent]:
     special = {
         Filled: st.builds(Filled, fill=_fills),
         Decided: st.builds(Decided, proposal=_proposals),
         RunStarted: st.builds(
             RunStarted,
+            **(_tables_of(RunStarted) | {"settings": _settings}),
             instruments=st.lists(st.dictionaries(_ascii, _texts), max_size=2).map(tuple),
-            agent=st.dictionaries(_ascii, _texts, max_size=2),
-            settings=_settings,
+            broker_start=st.none()
+            | st.builds(
+                BrokerStart,
+                held=st.dictionaries(_ascii, st.integers(), max_size=2),
+                told=st.lists(st.builds(OrderReport, fill=st.none() | _fills), max_size=2).map(
+                    tuple
+                ),
+            ),
         ),
     }
-    plain_kinds = [kind for kind in AnyEvent.__args__ if kind not in special]
-    kinds: list[Any] = [
-        st.builds(kind, **({"counters": st.dictionaries(_ascii, st.integers())}
-                           if kind.__name__ == "RunEnded" else {}),
-                  **({"positions": st.dictionaries(_ascii, st.integers())}
-                     if kind.__name__ == "Recovered" else {}))
-        for kind in plain_kinds
-    ]  # fmt: skip
+    kinds = [
+        st.builds(kind, **_tables_of(kind)) for kind in AnyEvent.__args__ if kind not in special
+    ]
     return st.one_of(*special.values(), *kinds)
 
 

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from core.errors import Failed, UserError
 from core.lots import FifoBook
+from core.model.event import LedgerEvent
 from core.model.order import Side
 from ledger.export import FORMATS, export
 from ledger.export.formats import guard, write_csv, write_parquet
-from ledger.export.tables import TABLES, Kind, Period, parse_time
+from ledger.export.kinds import Kind, Period
+from ledger.export.tables import TABLES, parse_time
 from tests.ledger import factory
 
 FILLS_HEADER = (
@@ -216,3 +218,67 @@ def test_stream_stays_open_for_its_owner(state: Path) -> None:
         assert not sink.closed
         sink.close()
         assert source.read().startswith(b"open_seq,close_seq,opened_ts")
+
+
+def test_filters_by_instrument_and_run_leave_out_the_others(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(factory.INSTRUMENT, name="OTH-USD", base="OTH")
+    events: list[LedgerEvent] = []
+    for run, instrument in (("run-1", factory.INSTRUMENT), ("run-2", other)):
+        book = FifoBook(instrument)
+        events += [
+            factory.run_started(run, [instrument]),
+            factory.filled(book, f"f-{run}", f"o-{run}", "d", Side.BUY, 10_000, 5),
+        ]
+    factory.write(tmp_path, [factory.Dated(event, 0) for event in events])
+    for table, seqs in (("fills", [4]), ("events", [4])):
+        found = json.loads(_text(tmp_path, table, "json", Period(instrument="OTH-USD")))
+        assert [row["seq"] for row in found] == seqs
+    lots = json.loads(_text(tmp_path, "lots", "json", Period(instrument="OTH-USD")))
+    assert [row["open_seq"] for row in lots] == [4]
+    for table, seqs in (("fills", [2]), ("events", [1, 2])):
+        found = json.loads(_text(tmp_path, table, "json", Period(run="run-1")))
+        assert [row["seq"] for row in found] == seqs
+    lots = json.loads(_text(tmp_path, "lots", "json", Period(run="run-1")))
+    assert [row["open_seq"] for row in lots] == [2]
+    assert json.loads(_text(tmp_path, "fills", "json", Period(run="run-1", instrument="X"))) == []
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_parquet_of_many_batches_holds_every_row_in_order(
+    state: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.export.formats.BATCH_ROWS", batch)
+    for table in ("fills", "events", "decisions"):
+        out = io.BytesIO()
+        count = export(state, table=table, file_format="parquet", out=out)
+        frame = pl.read_parquet(io.BytesIO(out.getvalue()))
+        assert frame.height == count
+        rows = json.loads(_text(state, table, "json"))
+        assert frame["seq"].to_list() == [row["seq"] for row in rows]
+
+
+@pytest.mark.parametrize("evil", ["=1+1", "1e5x", "@x", "--1", "1 2", "nan"])
+def test_number_that_is_none_is_refused_not_written_for_a_spreadsheet_to_run(evil: str) -> None:
+    columns = {"seq": Kind.INTEGER, "price": Kind.DECIMAL, "p_up": Kind.FLOAT}
+    for row in ((1, evil, "0.5"), (1, "1", evil)):
+        with pytest.raises(Failed, match="a number was none"):
+            write_csv(io.StringIO(), columns, [row])
+    write_csv(io.StringIO(), columns, [(-1, "-0.5", None), (None, None, "0.1")])
+
+
+def test_progress_is_told_and_a_stream_is_left_open_when_it_fails(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.export.TELL_EVERY", 5)
+    told: list[tuple[int, int]] = []
+    out = io.BytesIO()
+    export(state, table="events", file_format="csv", out=out,
+           tell=lambda done, total: told.append((done, total)))  # fmt: skip
+    assert told == [(5, 20), (10, 20), (15, 20), (20, 20)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(state, table="events", file_format="csv", out=out, tell=stop)
+    assert not out.closed

@@ -339,7 +339,7 @@ def test_disk_that_takes_no_more_is_a_failure_not_a_signature(
     _add(tmp_path, 1)
 
     class _Full(LedgerWriter):
-        def _commit(self, group: object) -> None:  # type: ignore[override]
+        def _write(self, group: object) -> None:  # type: ignore[override]
             raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr("ledger.issue.LedgerWriter", _Full)
@@ -359,3 +359,72 @@ def test_checkpoint_is_written_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         write_note(tmp_path, "note\n", tmp_path / "no" / "folder.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.txt"]
+
+
+# --- wall time ------------------------------------------------------------------------------------
+
+
+def test_newest_events_are_signed_after_a_while(tmp_path: Path) -> None:
+    factory.write_day(tmp_path)
+    writer = LedgerWriter(tmp_path, sign_age_s=0.0)
+    seq = writer.append(KillTripped("all", "human:trader", "x"), 0)
+    writer.flush().result(10)
+    writer.close()
+    assert _seqs(tmp_path) == [1, 20, seq]
+    assert verify(tmp_path).findings == ()
+
+
+def test_checkpoints_sign_when_a_run_began_and_ended(tmp_path: Path) -> None:
+    writer = LedgerWriter(tmp_path)
+    events = factory.day()
+    writer.begin_run("run-1", factory.START_NS)
+    for event, ts_ns, _ in events[:-1]:
+        writer.append(event, ts_ns)
+    writer.end_run("run-1", factory.START_NS + 1)
+    writer.append(events[-1].event, 0)
+    writer.close()
+    notes = [row.note for row in attacker.rows(tmp_path)]
+    assert "\nstarted 2026-01-01T00:00:00.000000000Z run-1\n" in notes[0]
+    assert "\nended 2026-01-01T00:00:00.000000001Z run-1\n" in notes[1]
+    assert verify(tmp_path).findings == ()
+    attacker.run_sql(tmp_path, "UPDATE run_clock SET ended_wall = '2026-01-02T00:00:00Z'")
+    (finding,) = verify(tmp_path).findings
+    assert finding.what.startswith("run_clock: run-1 ended says 2026-01-02T00:00:00Z, signed was")
+
+
+def test_wall_times_that_a_kill_left_unsigned_are_signed_by_the_next_checkpoint(
+    tmp_path: Path,
+) -> None:
+    factory.write_day(tmp_path)
+    attacker.run_sql(
+        tmp_path, "INSERT INTO run_clock VALUES('run-1', '2026-01-01T00:00:00Z', NULL)"
+    )
+    assert verify(tmp_path).findings == ()
+    _add(tmp_path, 1)
+    _sign(tmp_path)
+    assert "\nstarted 2026-01-01T00:00:00Z run-1\n" in attacker.rows(tmp_path)[-1].note
+    attacker.run_sql(tmp_path, "DELETE FROM run_clock")
+    assert "signed was 2026" in verify(tmp_path).findings[0].what
+
+
+def test_append_that_a_power_cut_tore_is_cut_off_where_a_life_did_not_end(tmp_path: Path) -> None:
+    """In the copy of a running engine, as a power cut leaves it; a closed ledger is refused."""
+    running, cut, closed = tmp_path / "running", tmp_path / "cut", tmp_path / "closed"
+    running.mkdir()
+    writer = LedgerWriter(running)
+    for event, ts_ns, _ in factory.day():
+        writer.append(event, ts_ns)
+    writer.flush().result(10)
+    writer.sign_head()
+    writer.flush().result(10)
+    shutil.copytree(running, cut, ignore=shutil.ignore_patterns("*-shm", "*.new"))
+    writer.close()
+    shutil.copytree(running, closed)
+    for state in (cut, closed):
+        held = (running / NOTES_NAME).read_bytes()
+        (state / NOTES_NAME).write_bytes(held[:300] + bytes(len(held) - 300))
+    with pytest.raises(Failed, match="does not hold its checkpoint as the ledger does"):
+        LedgerWriter(closed)
+    LedgerWriter(cut).close()
+    assert verify(cut).findings == ()
+    assert (cut / NOTES_NAME).read_bytes() == (running / NOTES_NAME).read_bytes()

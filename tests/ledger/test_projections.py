@@ -18,10 +18,11 @@ from core.model.event import AnyEvent, LedgerEvent, OrderChanged, Recovered, Ris
 from core.model.instrument import Instrument
 from core.model.order import OrderStatus, Side
 from ledger.chain import leaf_hash
-from ledger.envelope import seal
+from ledger.envelope import seal, type_of
 from ledger.lot_rows import Place, regrid
-from ledger.projections import Projector, rebuild
+from ledger.projections import SILENT, Projector, rebuild
 from ledger.references import instruments_of
+from ledger.resume import CARRIED
 from ledger.schema import PROJECTION_KEYS, PROJECTIONS, TRUTH
 from tests.ledger import factory
 
@@ -311,3 +312,13 @@ def test_rows_of_a_run_on_several_venues_name_the_venue_of_their_instrument() ->
         assert set(tables.rows(f"SELECT venue FROM {table}")) == {("coinbase",)}
     assert {each.venue for each in instruments_of(joined).values()} == {"coinbase"}
     assert {each.venue for each in instruments_of(started).values()} == {started.venue}
+
+
+def test_silent_types_leave_no_row_in_any_table(tables: _Tables) -> None:
+    tables.take(*factory.one_of_each())
+    before = tables.dump()
+    silent = [event for event in factory.one_of_each() if type_of(event) in SILENT]
+    assert {type_of(event) for event in silent} == SILENT
+    assert not SILENT & CARRIED
+    tables.take(*silent)
+    assert tables.dump() == before

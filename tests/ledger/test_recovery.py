@@ -13,6 +13,7 @@ from core.errors import Failed
 from core.model.event import KillTripped
 from ledger import witness
 from ledger.chain import GENESIS, Head
+from ledger.recovery import REMEDY
 from ledger.store import DB_NAME
 from ledger.verify import verify
 from ledger.writer import LedgerWriter
@@ -35,7 +36,7 @@ def _refused(state_dir: Path) -> str:
     """Return why opening refuses, and check that verify says the same."""
     with pytest.raises(Failed) as refusal:
         LedgerWriter(state_dir)
-    text = str(refusal.value).removeprefix("ledger refused: ")
+    text = str(refusal.value).removeprefix("ledger refused: ").removesuffix(f" ({REMEDY})")
     assert text in [finding.text for finding in verify(state_dir).findings]
     return text
 

@@ -11,7 +11,15 @@ import pytest
 
 from core.errors import Failed, ValueRefused
 from core.lots import FifoBook
-from core.model.event import OrderChanged, OrderIntended, Recovered, RunEnded
+from core.model.event import (
+    ExitsSet,
+    Filled,
+    OrderChanged,
+    OrderIntended,
+    Recovered,
+    RunEnded,
+)
+from core.model.exits import ExitKind, Exits
 from core.model.instrument import Instrument
 from core.model.order import OrderStatus, Side
 from ledger.rows import History, load_history
@@ -114,3 +122,24 @@ def test_event_that_cannot_be_read_stops_the_recovery(tmp_path: Path) -> None:
         connection.commit()
     with pytest.raises(Failed, match="seq 9"):
         load_history(tmp_path)
+
+
+def exits_set(lots: int, stop: str) -> ExitsSet:
+    exits = Exits(1 if lots > 0 else -1, by_hand=(ExitKind.STOP,))
+    return ExitsSet("SIM-USD", lots, "100", exits, stop, None, "human:trader", "stop set")
+
+
+def test_the_last_exits_of_an_open_position_are_taken_over_and_those_of_a_flat_one_are_not(
+    tmp_path: Path,
+) -> None:
+    day = list(factory.day())
+    place = next(i for i, dated in enumerate(day) if isinstance(dated.event, Filled)) + 1
+    moved = [Dated(exits_set(5, stop), day[place].ts_ns) for stop in ("99.80", "99.90")]
+    opened = [*day[:place], *moved]
+    factory.write(tmp_path, opened)
+    kept = load_history(tmp_path).exits_of([factory.INSTRUMENT])
+    assert {name: event.stop for name, event in kept.items()} == {"SIM-USD": "99.90"}
+    other = Instrument("coinbase", "SIM-USD", "SIM", "USD", Decimal("0.01"), Decimal("0.001"))
+    assert load_history(tmp_path).exits_of([other]) == {}
+    factory.write(tmp_path, day[place:])
+    assert load_history(tmp_path).exits_of([factory.INSTRUMENT]) == {}

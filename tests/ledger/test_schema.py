@@ -59,6 +59,7 @@ def test_compared_tables_are_all_but_the_truth() -> None:
         "events",
         "run_clock",
         "checkpoints",
+        "projected",
     }
 
 

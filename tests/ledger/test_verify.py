@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -16,7 +18,7 @@ from core.errors import Failed, UserError
 from core.lots import FifoBook
 from core.model.event import KillTripped
 from core.model.order import Side
-from ledger import canonical
+from ledger import canonical, event_pass, payloads
 from ledger.chain import GENESIS, leaf_hash
 from ledger.envelope import unseal
 from ledger.store import DB_NAME
@@ -84,6 +86,7 @@ def _rechain(connection: sqlite3.Connection, first: int = 1) -> None:
         fresh = canonical.encode(json.loads(body) | {"prev": prev.hex(), "seq": seq})
         prev = leaf_hash(fresh)
         connection.execute("UPDATE events SET body = ?, hash = ? WHERE seq = ?", (fresh, prev, seq))
+        connection.execute("UPDATE projected SET seq = ?, hash = ?", (seq, prev))
 
 
 def _edit_and_rechain(connection: sqlite3.Connection) -> None:
@@ -365,3 +368,50 @@ def test_total_of_realized_is_the_engines_to_the_last_digit(state: Path) -> None
     with closing(sqlite3.connect(state / DB_NAME)) as connection:
         stored = [Decimal(row[0]) for row in connection.execute("SELECT realized_pnl FROM fills")]
     assert sum(stored) == book.realized == Decimal("0.6199884")
+
+
+# --- a long ledger, checked by two processes ------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("acts", [(), (_edit,), (_delete_and_renumber,), ("DELETE FROM fills",)])
+def test_two_processes_find_what_one_finds(
+    state: Path, monkeypatch: pytest.MonkeyPatch, acts: tuple[Tamper | str, ...]
+) -> None:
+    _tamper(state, *acts)
+    alone = verify(state)
+    monkeypatch.setattr(event_pass, "APART_EVENTS", 1)
+    assert verify(state) == alone
+    assert bool(alone.findings) == bool(acts)
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_second_process_that_dies_is_a_failure_never_ok(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_pass, "APART_EVENTS", 1)
+    monkeypatch.setattr(event_pass, "_check_apart", _die)
+    with pytest.raises(Failed, match="second process of the verification died"):
+        verify(state)
+
+
+# --- payloads -------------------------------------------------------------------------------------
+
+
+def test_altered_or_missing_payload_is_told_at_the_event_that_names_it(tmp_path: Path) -> None:
+    points = factory.points_taken(b"one\n")
+    writer = LedgerWriter(tmp_path)
+    writer.append(factory.run_started(), 0)
+    writer.keep(b"one\n")
+    writer.append(points, 0)
+    writer.close()
+    assert verify(tmp_path).findings == ()
+    path = payloads.path_of(tmp_path, points.digest)
+    path.write_bytes(b"x")
+    assert verify(tmp_path).findings[0].text.startswith("seq 2: payload")
+    path.unlink()
+    assert "is missing" in verify(tmp_path).findings[0].text

@@ -16,7 +16,7 @@ from core.errors import Failed, InvariantError
 from core.model.decision import AgentView
 from core.model.event import Decided, KillTripped, ModeChanged, RunEnded
 from core.ports import EventSink
-from ledger import witness, writer
+from ledger import commit, witness, writer
 from ledger.chain import Head, leaf_hash
 from ledger.reading import read_head
 from ledger.schema import SCHEMA_VERSION
@@ -107,21 +107,23 @@ def test_connection_is_set_up_to_lose_nothing(tmp_path: Path) -> None:
         assert found == wanted
 
 
-def test_witness_is_synced_before_it_takes_its_place(
+def test_witness_is_synced_before_it_takes_its_place_and_its_name_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[bytes] = []
+    seen_at_sync: list[Head | None] = []
     sync = os.fsync
 
     def look(file: int) -> None:
-        assert witness.read(tmp_path) == witness.EMPTY
-        synced.append((tmp_path / "ledger.head.new").read_bytes())
+        seen_at_sync.append(witness.read(tmp_path))
         sync(file)
 
+    head = Head(7, b"\x01" * 32)
     witness.write(tmp_path, witness.EMPTY)
     monkeypatch.setattr(witness.os, "fsync", look)
-    witness.write(tmp_path, Head(7, b"\x01" * 32))
-    assert synced == [(tmp_path / witness.NAME).read_bytes()]
+    witness.write(tmp_path, head)
+    assert seen_at_sync == [witness.EMPTY, head]
+    witness.write(tmp_path, head, is_lasting=False)
+    assert len(seen_at_sync) == 3
 
 
 def test_events_reach_the_disk_without_a_flush(tmp_path: Path) -> None:
@@ -361,8 +363,8 @@ def test_second_writer_cannot_add_to_the_chain_of_the_first(tmp_path: Path) -> N
 
 
 def test_long_burst_checkpoints_the_wal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "CHECKPOINT_COMMITS", 1)
-    monkeypatch.setattr(writer, "CHECKPOINT_COMMITS_MAX", 2)
+    monkeypatch.setattr(commit, "CHECKPOINT_COMMITS", 1)
+    monkeypatch.setattr(commit, "CHECKPOINT_COMMITS_MAX", 2)
     ledger = LedgerWriter(tmp_path)
     for _ in range(20):
         ledger.append(KillTripped("all", "human:trader", "x" * 20_000), factory.START_NS)

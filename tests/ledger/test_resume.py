@@ -1,0 +1,189 @@
+"""Starting from ``ledger.resume``: as good as walking everything, and never better than signed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core.errors import Failed
+from ledger import commit, keys, recovery, resume, rows, witness, writer
+from ledger.projections import Projector
+from ledger.recovery import recover
+from ledger.store import DB_NAME, RESUME_NAME, open_for_writing
+from ledger.verify import verify
+from ledger.writer import LedgerWriter
+from tests.ledger import attacker, factory
+
+WAIT_S = 30
+
+
+class _Quiet:
+    """An audit that finds nothing."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+
+    def check(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two whole days and one that was cut short with an order open; a start may be quick."""
+    for module in (resume, commit):
+        monkeypatch.setattr(module, "RESUME_EVENTS_MIN", 10)
+    monkeypatch.setattr(writer, "Audit", _Quiet)
+    for name in ("run-1", "run-2"):
+        factory.write(tmp_path, factory.day(name))
+    factory.write(tmp_path, factory.day("run-3")[:7])
+    return tmp_path
+
+
+def _walked_from(state_dir: Path) -> int:
+    with closing(open_for_writing(state_dir)) as connection:
+        return recover(connection, state_dir, Projector(connection)).walked_from
+
+
+def _walk_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "find_start", lambda *_: None)
+    monkeypatch.setattr(resume, "find_start", lambda *_: None)
+
+
+def test_short_ledger_has_no_resume(tmp_path: Path) -> None:
+    factory.write_day(tmp_path)
+    assert not (tmp_path / RESUME_NAME).exists()
+
+
+def test_start_goes_on_from_the_end_that_was_in_order(state: Path) -> None:
+    assert _walked_from(state) == 48
+
+
+def test_quick_start_finds_what_a_walk_finds(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> tuple[object, ...]:
+        with closing(open_for_writing(state)) as connection:
+            projector = Projector(connection)
+            got = recover(connection, state, projector)
+            books = [
+                (b.instrument, tuple(b.open_lots), b.position_lots, b.realized, b.fees, b.opened_ns)
+                for b in projector.lots.books()
+            ]
+            return (
+                got.head, got.run, got.coverage.tree.root(), got.coverage.tree.size,
+                got.carried.count, got.carried.digest, projector.venue, books,
+                rows.load_history(state),
+            )  # fmt: skip
+
+    quick = found()
+    _walk_all(monkeypatch)
+    assert found() == quick
+    history = rows.load_history(state)
+    assert list(history.open_orders) == ["o-run-3-in"]
+    assert len(history.fills) == 6
+
+
+def test_ledger_goes_on_after_a_quick_start(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    factory.write(state, factory.day("run-4"))
+    report = verify(state)
+    assert report.findings == ()
+    assert report.head.seq == 67
+    quick = _walked_from(state)
+    _walk_all(monkeypatch)
+    assert (_walked_from(state), quick) == (1, 68)
+
+
+def test_events_after_the_resume_are_walked(state: Path) -> None:
+    held = (state / RESUME_NAME).read_bytes()
+    factory.write(state, factory.day("run-4"))
+    (state / RESUME_NAME).write_bytes(held)  # the older one, as a kill leaves it
+    assert _walked_from(state) == 48
+    attacker.run_sql(state, "UPDATE events SET hash = zeroblob(32) WHERE seq = 50")
+    with pytest.raises(Failed, match="seq 50"):
+        LedgerWriter(state)
+
+
+def test_resume_that_is_gone_or_spoilt_means_a_walk(state: Path) -> None:
+    path = state / RESUME_NAME
+    held = path.read_bytes()
+    for place in range(0, len(held), 7):
+        damaged = bytearray(held)
+        damaged[place] ^= 0x20
+        path.write_bytes(damaged)
+        assert _walked_from(state) == 1, place
+    path.unlink()
+    assert _walked_from(state) == 1
+
+
+def test_resume_of_another_key_means_a_walk(state: Path, tmp_path: Path) -> None:
+    public = keys.read_public(state)
+    assert public is not None
+    found = resume.read(state, public)
+    assert found is not None
+    other = tmp_path / "other"
+    other.mkdir()
+    resume.write(state, keys.create(other), msgspec.structs.replace(found, carried_count=1))
+    assert _walked_from(state) == 1
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "UPDATE events SET body = CAST(replace(CAST(body AS TEXT), '100.02', '100.01') AS BLOB)"
+        " WHERE seq = 9",  # a fill
+        "UPDATE events SET hash = zeroblob(32) WHERE seq = 21",  # a run
+        "DELETE FROM carried WHERE seq = 9",
+        "INSERT INTO carried VALUES(3)",
+        "UPDATE events SET hash = zeroblob(32) WHERE seq = 46",  # of the open order
+        "UPDATE events SET hash = zeroblob(32) WHERE seq = 47",  # the one it goes on from
+        "UPDATE checkpoints SET note = note || ' ' WHERE seq = 21",
+    ],
+)
+def test_change_of_what_a_start_uses_is_never_passed_over(state: Path, act: str) -> None:
+    """It falls back to the walk, which refuses, or (for tables alone) reads the events."""
+    attacker.run_sql(state, act)
+    assert verify(state).findings
+    if "carried" in act:
+        assert _walked_from(state) == 1
+    else:
+        with pytest.raises(Failed, match="ledger refused"):
+            LedgerWriter(state)
+
+
+@pytest.mark.slow
+def test_change_that_a_quick_start_does_not_see_fails_the_writer_by_its_audit(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    for module in (resume, commit):
+        monkeypatch.setattr(module, "RESUME_EVENTS_MIN", 10)
+    attacker.run_sql(state, "UPDATE events SET hash = zeroblob(32) WHERE seq = 4")  # a decision
+    monkeypatch.setattr(writer, "LOOK_UP_S", 0.02)
+    ledger = LedgerWriter(state)
+    try:
+        assert _failure_of(ledger).startswith(
+            "Failed: the ledger does not verify: seq 4: the hash is not that of the body"
+        )
+    finally:
+        ledger.close()
+
+
+def _failure_of(ledger: LedgerWriter) -> str:
+    """Wait for the other process as long as it takes."""
+    thread = ledger._thread
+    thread.join(WAIT_S)
+    assert ledger.failure is not None
+    return ledger.failure
+
+
+def test_resume_never_stands_before_the_witness_it_needs(state: Path) -> None:
+    """An older witness, as a power cut may bring back, means a walk."""
+    with closing(sqlite3.connect(state / DB_NAME)) as connection:
+        head = connection.execute("SELECT seq, hash FROM events WHERE seq = 40").fetchone()
+    witness.write(state, witness.Head(*head))
+    assert _walked_from(state) == 1
