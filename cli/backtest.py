@@ -17,13 +17,13 @@ from cli.backtest_table import table
 from cli.exit import DONE, FAILED, USAGE, tell
 from cli.options import BacktestOptions
 from cli.report_html import page
-from cli.wiring import code_digest, version
 from core.backtest_json import encode
 from core.backtest_report import BadFile, FileReport, Report, Terms
 from core.config import Settings, load_settings
 from core.errors import UserError
 from core.model.decision import Mode
 from core.state import StateDir, resolve_state_dir
+from core.versions import code_digest, version
 
 ENDINGS = (".gz", ".jsonl", ".json")
 
@@ -139,6 +139,7 @@ def _terms(settings: Settings, mode: Mode, seed: int) -> Terms:
         min_skill=strategy.min_skill,
         order_notional=strategy.order_notional,
         latency_ms=settings.paper.latency_ms,
+        report_latency_ms=settings.paper.report_latency_ms,
     )
 
 

@@ -26,8 +26,8 @@ from ledger.writer import LedgerWriter
 
 ENDED = "the feed has ended"
 """The words of ``cli.engine``: the ledger of a backtest is that of the same replay."""
-Tell = Callable[[int], None]
-"""Takes the number of records done so far."""
+Tell = Callable[[int, int], None]
+"""Takes the records done so far, and the bytes of the file that they lie in."""
 
 
 class FileJob(msgspec.Struct, frozen=True):
@@ -102,12 +102,12 @@ def _feed(rig: Rig, reader: CaptureReader, collector: Collector, tell: Tell) -> 
             collector.before(record.ns)
             player.give(record)
             if count % YIELD_EVERY == 0:
-                tell(count)
+                tell(count, reader.bytes_read)
         player.finish()
     except CaptureError as error:
         return str(error)
     finally:
-        tell(reader.n_records)
+        tell(reader.n_records, reader.bytes_read)
     return reader.cut_text() if reader.was_cut else ""
 
 

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cli.backtest_file import FileJob, run_file
@@ -19,18 +21,18 @@ from core.backtest_report import BadFile, FileReport
 LOOK_S = 0.2
 """How often the parent looks at how far its children are."""
 
-Show = Callable[[int, int], None]
-"""Takes the place of a file and the number of its records done."""
+Show = Callable[[int, int, int], None]
+"""Takes the place of a file, the number of its records done and of the bytes they lie in."""
 
 _counts: Any = None
-"""In a child: records done of each file, shared with the parent."""
+"""In a child: records and bytes done of each file, shared with the parent."""
 
 
 def run_files(jobs: Sequence[FileJob], processes: int) -> list[FileReport | BadFile]:
     """Run all files, at most ``processes`` at a time; return what came of them, in order."""
-    with _progress([job.path.name for job in jobs]) as show:
+    with _progress([job.path for job in jobs]) as show:
         if min(processes, len(jobs)) <= 1:
-            return [run_file(job, lambda done, place=job.place: show(place, done)) for job in jobs]  # type: ignore[misc]
+            return [run_file(job, partial(show, job.place)) for job in jobs]
         return _side_by_side(jobs, min(processes, len(jobs)), show)
 
 
@@ -38,7 +40,7 @@ def _side_by_side(
     jobs: Sequence[FileJob], processes: int, show: Show
 ) -> list[FileReport | BadFile]:
     context = multiprocessing.get_context("spawn")
-    counts = context.Array("q", len(jobs), lock=False)
+    counts = context.Array("q", 2 * len(jobs), lock=False)
     pool = ProcessPoolExecutor(
         processes, mp_context=context, initializer=_begin_child, initargs=(counts,)
     )
@@ -48,8 +50,8 @@ def _side_by_side(
         pending: set[Future[FileReport | BadFile]] = set(futures)
         while pending:
             _, pending = wait(pending, LOOK_S, FIRST_COMPLETED)
-            for place, done in enumerate(counts):
-                show(place, done)
+            for place in range(len(jobs)):
+                show(place, *counts[2 * place : 2 * place + 2])
         return [_outcome(job, future) for job, future in zip(jobs, futures, strict=True)]
     except BaseException:
         # An interrupt: nobody waits for results that nobody will read.
@@ -92,31 +94,51 @@ def _die_with_parent() -> None:
 
 
 def _run_in_child(job: FileJob) -> FileReport | BadFile:
-    def tell(done: int) -> None:
-        _counts[job.place] = done
+    def tell(records: int, size_bytes: int) -> None:
+        _counts[2 * job.place : 2 * job.place + 2] = [records, size_bytes]
 
     return run_file(job, tell)
 
 
 @contextlib.contextmanager
-def _progress(names: Sequence[str]) -> Iterator[Show]:
-    """Show a line a file on a terminal's stderr, nothing elsewhere."""
+def _progress(paths: Sequence[Path]) -> Iterator[Show]:
+    """Show a bar a file on a terminal's stderr, nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda _place, _done: None
+        yield lambda _place, _records, _bytes: None
         return
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     from cli.exit import plain
 
     with Progress(
-        SpinnerColumn(),
         TextColumn("{task.description}"),
-        TextColumn("{task.completed:,.0f} records"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[records]:,} records"),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
     ) as bars:
-        tasks = [bars.add_task(escape(plain(name)), total=None) for name in names]
-        yield lambda place, done: bars.update(tasks[place], completed=done)
+        tasks = [
+            bars.add_task(escape(plain(path.name)), total=_size_bytes(path), records=0)
+            for path in paths
+        ]
+        yield lambda place, records, size_bytes: bars.update(
+            tasks[place], completed=size_bytes, records=records
+        )
+
+
+def _size_bytes(path: Path) -> int | None:
+    """Return the size of a file; None, for a bar that only moves, if it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

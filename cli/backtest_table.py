@@ -8,6 +8,7 @@ from decimal import Decimal
 from cli.exit import plain
 from core.backtest_report import FileReport, Report, Result, Skill
 from core.clock import NS_PER_S
+from core.quality import Quality
 
 NAME_CHARS = 28
 SIGNALS_SHOWN = 5
@@ -21,8 +22,7 @@ HEADS = (
 def table(report: Report) -> str:
     """Return the whole report as lines; all P&L in quote currency, net of fees."""
     rows = [(file.name, result) for file in report.files for result in file.results]
-    several = len(report.files) > 1
-    totals = [(f"total {one.currency}", one) for one in report.totals] if several else []
+    totals = [(f"total {one.currency}", one) for one in report.sums]
     lines = [_terms(report), "", *_grid([HEADS, *(_row(*row) for row in rows + totals)])]
     lines.append("Trading nothing at all comes to 0. 'open' is unrealized, at the last mid.")
     for file in report.files:
@@ -89,7 +89,7 @@ def _file(file: FileReport) -> list[str]:
     feed = file.feed
     lines = [
         f"{plain(file.name)}: {file.venue}, {file.begin[:19]} to {file.end[:19]}, "
-        f"fee {file.fee_bps} bps",
+        f"fee {file.fee_bps} bps, maker {file.maker_fee_bps} bps",
         f"  feed: {feed.frames:,} frames, {feed.refused} refused, {feed.gaps} gaps, "
         f"{feed.resyncs} resyncs; {file.proposals} proposals, {file.orders} orders",
     ]
@@ -118,6 +118,8 @@ def _result(result: Result) -> list[str]:
             f"{money(result.exposure_max, 2)} at most, {result.currency}; "
             f"{result.in_market_ns / NS_PER_S:,.0f} s with a position"
         )
+    if result.quality.orders:
+        lines.append(f"  {quality_words(result.quality, result.currency)}")
     if result.open_positions:
         held = ", ".join(f"{qty} {name}" for name, qty in result.open_positions.items())
         lines.append(f"  still open at the end: {held}")
@@ -128,6 +130,20 @@ def _result(result: Result) -> list[str]:
         ]  # fmt: skip
         lines.append(f"  realized by signal that spoke for the entry: {', '.join(shown)}")
     return lines
+
+
+def quality_words(quality: Quality, currency: str) -> str:
+    """Return slippage against arrival and the markouts in one line."""
+    words = [
+        f"slippage of {quality.orders} orders against the mid on arrival: "
+        f"{quality.realized_bps or 0:.2f} bps, {quality.expected_bps or 0:.2f} expected by the "
+        f"book; {money(quality.cost)} {currency}"
+    ]
+    words += [
+        f"markout {one.horizon_s} s: {one.mean_bps:+.2f} bps, {money(one.gain)} {currency}"
+        for one in quality.markouts
+    ]
+    return "; ".join(words)
 
 
 def _skill(skill: Skill) -> str:

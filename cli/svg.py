@@ -63,7 +63,7 @@ def bar_chart(bars: Sequence[Bar], what: str) -> str:
     step = (WIDTH - LEFT - RIGHT) / len(bars)
     gap = min(2.0, step * 0.15)
     # A few bars do not fill the width: they would look like walls.
-    wide = min(step - gap, 36.0)
+    wide = min(step - gap, 22.0)
     parts = [_grid(ticks, place_y)]
     zero = place_y(0.0)
     for place, bar in enumerate(bars):

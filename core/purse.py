@@ -1,7 +1,6 @@
 """The money of one quote currency in a backtest: books, marks, curve, round trips, attribution.
 
-It is told of every fill and looks at the marks when asked to; it changes nothing of the engine
-(not even the account's memory of marks, which decides when a limit trips).
+It is told of every fill and looks at the marks when asked to; it changes nothing of the engine.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from core.curve import Curve, CurvePoint
 from core.desk import Desk
 from core.errors import InvariantError
 from core.lots import ClosedLot, FifoBook
-from core.model.event import Filled
+from core.model.event import Filled, MarkedOut, SlippageMeasured
 from core.model.instrument import plain
 from core.model.order import Fill, Side
+from core.quality import QualityTally
 
 
 class EntryFacts(msgspec.Struct, frozen=True):
@@ -61,6 +61,7 @@ class Purse:
         self._parts_of: dict[str, tuple[SignalPart, ...]] = {}
         """By fill id, of the fills whose lots may still be open."""
         self._signals: dict[str, SignalPnl] = {}
+        self._quality = QualityTally()
         self._turnover = self._slippage = self._decided = ZERO
         self._fills = 0
         self._begin_ns = self._last_ns = 0
@@ -109,6 +110,13 @@ class Purse:
         if not book.position_lots:
             self._forget(fill.instrument)
         self._follow_market(fill.ts_ns)
+
+    def measure(self, event: SlippageMeasured | MarkedOut) -> None:
+        """Take what an order cost, or where the mid went after a fill."""
+        if isinstance(event, MarkedOut):
+            self._quality.take_markout(event)
+        else:
+            self._quality.take_slippage(event, self._desks[event.instrument].instrument)
 
     def _mark(self, name: str, desk: Desk) -> None:
         bid, ask = desk.feed.book.best_bid, desk.feed.book.best_ask
@@ -214,6 +222,7 @@ class Purse:
             open_positions=self._open_positions(),
             buy_and_hold=self._hold_baseline(),
             signals=tuple(sorted(self._signals.values(), key=lambda s: (-s.realized, s.name))),
+            quality=self._quality.result(),
             reach=self._curve.reach,
         )
 

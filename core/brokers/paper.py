@@ -6,13 +6,12 @@ traded, nothing twice, behind everybody at our price. ``docs/fills.md`` states t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
-
-import msgspec
 from typing_extensions import override
 
-from core.brokers.delayed import DelayedBroker, Ticket
+from core.brokers.consumed import Consumed
+from core.brokers.delayed import DelayedBroker
+from core.brokers.meeting import Ticket
+from core.brokers.queue import QueuePlace
 from core.config import Settings
 from core.feeds.protocol import InstrumentFeed
 from core.model.instrument import Instrument
@@ -21,23 +20,6 @@ from core.model.order import Order, Side
 
 FIRST_LEVELS = 64
 """Levels looked at for an order before the whole side is."""
-_LevelKey = tuple[int, int, int]
-"""Instrument index, book side (0 bid, 1 ask), ticks."""
-
-
-class _Taken(msgspec.Struct):
-    """What we took of a level that still shows the same lots."""
-
-    shown_lots: int
-    taken_lots: int
-
-
-class _Place(msgspec.Struct):
-    """Where a resting order of ours stands in the queue at its price."""
-
-    ahead_lots: int
-    seen_gone_lots: int = 0
-    """Lots ahead that the book showed to be gone; a trade told later may be the same lots."""
 
 
 class PaperBroker(DelayedBroker):
@@ -48,30 +30,26 @@ class PaperBroker(DelayedBroker):
 
     name = "paper"
 
-    def __init__(
-        self,
-        feeds: list[InstrumentFeed],
-        settings: Settings,
-        fee_bps: Decimal,
-        fees_by_venue: Mapping[str, Decimal] | None = None,
-    ) -> None:
-        super().__init__(settings.paper.latency_ms, fee_bps, fees_by_venue)
+    def __init__(self, feeds: list[InstrumentFeed], settings: Settings) -> None:
+        super().__init__(settings.paper)
         self._feeds = feeds
         self._index = {feed.instrument.name: index for index, feed in enumerate(feeds)}
-        self._taken: dict[_LevelKey, _Taken] = {}
-        self._places: dict[str, _Place] = {}
+        self._consumed = Consumed()
+        self._places: dict[str, QueuePlace] = {}
 
     @override
     def on_market(self, instrument: int, now_ns: int) -> None:
         feed = self._feeds[instrument]
-        self._forget_changed(instrument)
+        self._consumed.look(instrument, feed.book.lots_at)
         if not self._rested or _why_doubted(feed):
             return
         for side in Side:
             for ticket in self._resting(feed.instrument.name, side):
-                self._move_up(feed, ticket)
-                for _, lots in self._walk(instrument, ticket):
-                    self._fill(ticket, ticket.order.limit_ticks, lots, now_ns, is_maker=True)
+                order = ticket.order
+                shown_lots = feed.book.lots_at(_own_side(order), order.limit_ticks)
+                self._places[order.client_order_id].on_book(shown_lots, now_ns)
+                for _, lots in self._walk(instrument, ticket, None):
+                    self._fill(ticket, order.limit_ticks, lots, now_ns, is_maker=True)
 
     @override
     def on_trade(self, trade: TradePrint) -> None:
@@ -92,7 +70,8 @@ class PaperBroker(DelayedBroker):
             if beyond_ticks > 0:
                 lots = left_lots
             elif beyond_ticks == 0 and trade.aggressor:
-                lots = _queue_moves(self._places[ticket.order.client_order_id], left_lots)
+                place = self._places[ticket.order.client_order_id]
+                lots = place.on_trade(left_lots, trade.ts_recv_ns)
             lots = min(lots, ticket.rest_lots)
             if lots:
                 left_lots -= lots
@@ -109,17 +88,34 @@ class PaperBroker(DelayedBroker):
         return _why_doubted(self._feeds[self._index[order.instrument]])
 
     @override
-    def _take(self, ticket: Ticket, now_ns: int) -> list[tuple[int, int]]:
+    def _would_take(self, order: Order) -> bool:
+        book = self._feeds[self._index[order.instrument]].book
+        best = book.best_ask if order.side is Side.BUY else book.best_bid
+        shown = best is not None and _within(order, best[0])
+        own = self._resting(order.instrument, order.side.opposite)
+        return shown or any(_within(order, other.order.limit_ticks) for other in own)
+
+    @override
+    def _why_not_whole(self, ticket: Ticket, own: Ticket | None) -> str:
         index = self._index[ticket.order.instrument]
-        self._forget_changed(index)
-        return self._walk(index, ticket)
+        lots = sum(lots for _, lots in self._reach(index, ticket, own))
+        wanted = ticket.order.qty_lots
+        before = "" if own is None else f" before our own order {own.order.client_order_id}"
+        return "" if lots == wanted else f"{lots} of {wanted} lots were in the limit{before}"
+
+    @override
+    def _take(self, ticket: Ticket, own: Ticket | None, now_ns: int) -> list[tuple[int, int]]:
+        index = self._index[ticket.order.instrument]
+        self._consumed.look(index, self._feeds[index].book.lots_at)
+        return self._walk(index, ticket, own)
 
     @override
     def _rest(self, ticket: Ticket, now_ns: int) -> str:
         order = ticket.order
-        book = self._feeds[self._index[order.instrument]].book
-        ahead_lots = book.lots_at(_own_side(order), order.limit_ticks)
-        self._places[order.client_order_id] = _Place(ahead_lots)
+        if order.client_order_id not in self._places:
+            book = self._feeds[self._index[order.instrument]].book
+            shown_lots = book.lots_at(_own_side(order), order.limit_ticks)
+            self._places[order.client_order_id] = QueuePlace(shown_lots)
         return ""
 
     @override
@@ -131,21 +127,34 @@ class PaperBroker(DelayedBroker):
         super()._retire(ticket, how)
         self._places.pop(ticket.order.client_order_id, None)
 
-    def _walk(self, index: int, ticket: Ticket) -> list[tuple[int, int]]:
-        """Take what is shown on the other side within the limit; return (ticks, lots) of each."""
-        order = ticket.order
+    def _walk(self, index: int, ticket: Ticket, own: Ticket | None) -> list[tuple[int, int]]:
+        """Take what can be reached and remember it; return (ticks, lots) of each level."""
+        side = 1 - _own_side(ticket.order)
+        found = self._reach(index, ticket, own)
+        for ticks, lots in found:
+            self._consumed.take(index, (side, ticks), lots)
+        return found
+
+    def _reach(self, index: int, ticket: Ticket, own: Ticket | None) -> list[tuple[int, int]]:
+        """Return (ticks, lots) that the other side shows within the limit, best price first.
+
+        Up to our own order ``own`` where one is in the way: at its price, those before it.
+        """
+        side, rest_lots = 1 - _own_side(ticket.order), ticket.rest_lots
         found = []
-        rest_lots = ticket.rest_lots
-        for ticks, shown_lots in self._levels_within(index, order):
-            taken = self._taken.setdefault(
-                (index, 1 - _own_side(order), ticks), _Taken(shown_lots, 0)
-            )
-            lots = min(rest_lots, taken.shown_lots - taken.taken_lots)
-            if lots > 0:
-                taken.taken_lots += lots
+        for ticks, level_lots in self._levels_within(index, ticket.order):
+            shown_lots = level_lots
+            if own is not None:
+                beyond_ticks = (ticks - own.order.limit_ticks) * ticket.order.side.sign
+                if beyond_ticks > 0:
+                    break
+                if beyond_ticks == 0:
+                    shown_lots = self._places[own.order.client_order_id].ahead_lots
+            lots = min(rest_lots, self._consumed.left_lots(index, (side, ticks), shown_lots))
+            if lots:
                 rest_lots -= lots
                 found.append((ticks, lots))
-            if rest_lots == 0:
+            if not rest_lots:
                 break
         return found
 
@@ -157,26 +166,6 @@ class PaperBroker(DelayedBroker):
             rows = read(max(book.size()))
         levels: list[list[int]] = rows.tolist()
         return [level for level in levels if _within(order, level[0])]
-
-    def _forget_changed(self, index: int) -> None:
-        """A level that shows other lots than when we took from it is a new level."""
-        book = self._feeds[index].book
-        changed = [
-            key
-            for key, taken in self._taken.items()
-            if key[0] == index and book.lots_at(key[1], key[2]) != taken.shown_lots
-        ]
-        for key in changed:
-            del self._taken[key]
-
-    def _move_up(self, feed: InstrumentFeed, ticket: Ticket) -> None:
-        """No more can stand before us than the level shows."""
-        order = ticket.order
-        place = self._places[order.client_order_id]
-        shown_lots = feed.book.lots_at(_own_side(order), order.limit_ticks)
-        if shown_lots < place.ahead_lots:
-            place.seen_gone_lots += place.ahead_lots - shown_lots
-            place.ahead_lots = shown_lots
 
 
 def _why_doubted(feed: InstrumentFeed) -> str:
@@ -195,13 +184,3 @@ def _own_side(order: Order) -> int:
 
 def _within(order: Order, ticks: int) -> bool:
     return (order.limit_ticks - ticks) * order.side.sign >= 0
-
-
-def _queue_moves(place: _Place, lots: int) -> int:
-    """Let a trade at our price eat the queue before us; return the lots that reach us."""
-    told = min(place.seen_gone_lots, lots)
-    place.seen_gone_lots -= told
-    lots -= told
-    eaten = min(place.ahead_lots, lots)
-    place.ahead_lots -= eaten
-    return lots - eaten

@@ -6,15 +6,14 @@ book with the lots ahead of it counted. ``docs/fills.md`` sets it beside the pap
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from typing_extensions import override
 
-from core.brokers.delayed import DelayedBroker, Ticket
+from core.brokers.delayed import DelayedBroker
+from core.brokers.meeting import Ticket
 from core.config import Settings
 from core.model.instrument import Instrument
 from core.model.market import TradePrint
-from core.model.order import Order, OrderReport, ReportKind
+from core.model.order import Order, OrderReport, ReportKind, Side
 from core.sim.market import PostRefused
 from core.sim.venue import SimVenue
 
@@ -24,8 +23,8 @@ class SimBroker(DelayedBroker):
 
     name = "sim"
 
-    def __init__(self, venue: SimVenue, settings: Settings, fee_bps: Decimal) -> None:
-        super().__init__(settings.paper.latency_ms, fee_bps)
+    def __init__(self, venue: SimVenue, settings: Settings) -> None:
+        super().__init__(settings.paper)
         self._venue = venue
         self._instruments = {each.name: each for each in venue.instruments}
         self._resting_id_of: dict[str, int] = {}
@@ -33,7 +32,7 @@ class SimBroker(DelayedBroker):
 
     @override
     def advance(self, now_ns: int) -> None:
-        due_ns = self.next_due_ns()
+        due_ns = self._out.next_due_ns
         if due_ns is not None and due_ns <= now_ns:
             # What the market did to our resting orders until then comes first.
             self._venue.catch_up(now_ns)
@@ -62,15 +61,30 @@ class SimBroker(DelayedBroker):
         return ""
 
     @override
-    def _take(self, ticket: Ticket, now_ns: int) -> list[tuple[int, int]]:
+    def _would_take(self, order: Order) -> bool:
+        bid, ask = self._venue.best(order.instrument)
+        best = ask if order.side is Side.BUY else bid
+        return (order.limit_ticks - best) * order.side.sign >= 0
+
+    @override
+    def _why_not_whole(self, ticket: Ticket, own: Ticket | None) -> str:
+        return "the simulated market takes no such orders"
+
+    @override
+    def _take(self, ticket: Ticket, own: Ticket | None, now_ns: int) -> list[tuple[int, int]]:
         order = ticket.order
+        limit_ticks = order.limit_ticks
+        if own is not None:
+            # Who stands before our own order at its price is left alone: we cannot take in part.
+            limit_ticks = own.order.limit_ticks - order.side.sign
         return self._venue.take(
-            order.instrument, order.side.sign, ticket.rest_lots, order.limit_ticks, now_ns
+            order.instrument, order.side.sign, ticket.rest_lots, limit_ticks, now_ns
         )
 
     @override
     def _rest(self, ticket: Ticket, now_ns: int) -> str:
         order = ticket.order
+        self._forget(order.client_order_id)
         try:
             resting_id = self._venue.post(
                 order.instrument, order.side.sign, order.limit_ticks, ticket.rest_lots, now_ns
@@ -89,7 +103,10 @@ class SimBroker(DelayedBroker):
     @override
     def _retire(self, ticket: Ticket, how: str) -> None:
         super()._retire(ticket, how)
-        resting_id = self._resting_id_of.pop(ticket.order.client_order_id, None)
+        self._forget(ticket.order.client_order_id)
+
+    def _forget(self, client_order_id: str) -> None:
+        resting_id = self._resting_id_of.pop(client_order_id, None)
         if resting_id is not None:
             del self._ticket_of[resting_id]
 

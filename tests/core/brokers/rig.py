@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from core.brokers.sim import SimBroker
 from core.config import PaperSettings, Settings
 from core.feeds.sim import SimProtocol
 from core.model.instrument import Instrument
+from core.model.lifecycle import Trigger, after
 from core.model.market import BookMoved, TradePrint
 from core.model.order import (
     Fill,
@@ -23,7 +23,6 @@ from core.model.order import (
     ReportKind,
     Side,
     TimeInForce,
-    next_status,
 )
 from core.sim.market import SimMarket, sim_instrument
 from core.sim.venue import SimVenue
@@ -31,14 +30,13 @@ from core.sim.venue import SimVenue
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
 LATENCY_MS = 20
-FEE_BPS = Decimal("0.1")
-SETTINGS = Settings(paper=PaperSettings(latency_ms=LATENCY_MS))
+SETTINGS = Settings(paper=PaperSettings(latency_ms=LATENCY_MS, report_latency_ms=0))
 NAME = "SIM-USD"
-_STATUS = {
-    ReportKind.ACCEPTED: OrderStatus.ACCEPTED,
-    ReportKind.REJECTED: OrderStatus.REJECTED,
-    ReportKind.CANCELED: OrderStatus.CANCELED,
-    ReportKind.EXPIRED: OrderStatus.EXPIRED,
+_TRIGGER = {
+    ReportKind.ACCEPTED: Trigger.ACCEPTED,
+    ReportKind.REJECTED: Trigger.REJECTED,
+    ReportKind.CANCELED: Trigger.CANCELED,
+    ReportKind.EXPIRED: Trigger.EXPIRED,
 }
 
 
@@ -67,15 +65,21 @@ def make_order(
 class Rig:
     """One market, one protocol, one broker; ``reports`` keeps all that was said."""
 
-    def __init__(self, kind: str, seed: int = 7, instrument: Instrument | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        seed: int = 7,
+        instrument: Instrument | None = None,
+        settings: Settings = SETTINGS,
+    ) -> None:
         instrument = instrument or sim_instrument()
         self.venue = SimVenue([SimMarket(instrument, seed, start_ns=START_NS)])
         self.protocol = SimProtocol([instrument], SETTINGS)
         self.broker: DelayedBroker
         if kind == "paper":
-            self.broker = PaperBroker(self.protocol.instruments, SETTINGS, FEE_BPS)
+            self.broker = PaperBroker(self.protocol.instruments, settings)
         else:
-            self.broker = SimBroker(self.venue, SETTINGS, FEE_BPS)
+            self.broker = SimBroker(self.venue, settings)
         self.now_ns = START_NS
         self.reports: list[OrderReport] = []
         self.prints: list[TradePrint] = []
@@ -121,8 +125,9 @@ class Rig:
         qty_lots: int,
         limit_ticks: int,
         tif: TimeInForce = TimeInForce.IOC,
+        **changes: Any,
     ) -> None:
-        order = make_order(key, side, qty_lots, limit_ticks, tif)
+        order = make_order(key, side, qty_lots, limit_ticks, tif, **changes)
         self.broker.submit(order, self.now_ns)
 
     def of(self, key: str) -> list[OrderReport]:
@@ -135,14 +140,18 @@ class Rig:
         """Walk the one status table with the reports of an order, as the engine does."""
         status, filled = OrderStatus.SUBMITTED, 0
         for report in self.of(order.client_order_id):
+            if report.kind is ReportKind.CANCEL_REJECTED:
+                continue
+            trigger = _TRIGGER.get(report.kind)
             if report.fill is not None:
                 filled += report.fill.qty_lots
                 assert filled <= order.qty_lots
                 done = filled == order.qty_lots
-                wanted = OrderStatus.FILLED if done else OrderStatus.PARTIALLY_FILLED
-                status = next_status(status, wanted)
-            elif report.kind is not ReportKind.CANCEL_REJECTED:
-                status = next_status(status, _STATUS[report.kind])
+                trigger = Trigger.LAST_FILL if done else Trigger.PART_FILL
+            assert trigger is not None
+            moved = after(status, trigger)
+            assert isinstance(moved, OrderStatus), f"{status}: {trigger} was {moved}"
+            status = moved
         return status
 
     def encoded(self) -> bytes:

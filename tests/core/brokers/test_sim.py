@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from core.config import PaperSettings, Settings
 from core.kernels.market import MAX_OWN, WINDOW
 from core.model.order import ReportKind, Side, TimeInForce
 from tests.core.brokers.rig import LATENCY_MS, MS, NAME, Rig, make_order
@@ -40,13 +41,13 @@ def test_our_resting_order_is_shown_in_the_book(rig: Rig) -> None:
     assert rig.book.lots_at(0, price) < 123_456
 
 
-def test_order_inside_the_spread_becomes_the_best_price(rig: Rig) -> None:
+def test_order_inside_the_spread_becomes_the_best_price() -> None:
+    rig = Rig("sim", settings=Settings(paper=PaperSettings(latency_ms=0, report_latency_ms=0)))
     for _ in range(2_000):
         if rig.book.best_ask[0] - rig.book.best_bid[0] >= 3:
             break
         rig.run_ms(20)
     bid = rig.book.best_bid[0]
-    rig.broker._latency_ns = 0
     rig.send("o1", BUY, 777, bid + 1, GTC)
     rig.run_ms(0)
     assert rig.book.best_bid == (bid + 1, 777)
