@@ -31,9 +31,9 @@ class TimedLatch(KillLatch):
     tripped_at = 0
 
     @override
-    def trip(self, reason: str, actor: str, ts_ns: int) -> bool:
+    def trip(self, reason: str, actor: str, ts_ns: int, *, flattens: bool = False) -> bool:
         self.tripped_at = time.perf_counter_ns()
-        return super().trip(reason, actor, ts_ns)
+        return super().trip(reason, actor, ts_ns, flattens=flattens)
 
 
 def trials(count: int, seed: int) -> int:
@@ -75,7 +75,7 @@ def main() -> int:
     if words.what == "trials":
         return trials(words.count, words.seed)
     start = time.perf_counter()
-    run_machine(words.runs, words.steps, derandomize=False)
+    run_machine(words.runs, words.steps, seed=words.seed)
     print(f"{words.runs} runs of up to {words.steps} steps, no invariant broken, "
           f"{time.perf_counter() - start:.0f} s")  # fmt: skip
     return 0

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.exit import DONE, tell
+from core import scopes
 from core.clock import SystemClock
-from core.control import Ack, AnyCommand, KillAll, Rearm, Stop, request
+from core.control import Ack, AnyCommand, Kill, KillAll, Rearm, Stop, request
 from core.errors import Failed, TryAgain, UserError
 from core.latch import KillLatch
 from core.state import EngineLock, StateDir, resolve_state_dir, running_engine
@@ -21,47 +22,73 @@ KILL_TIMEOUT_S = 2.0
 REARM_COMMAND = "rearm"
 
 
-def kill_command(state_dir: Path | None, reason: str) -> int:
-    """Halt all trading and say how that was done.
+def scope_of(*, instrument: str | None, order: str | None, strategy: bool) -> str:
+    """Return the scope that the options name; all without any. Errors: ``UserError`` for two."""
+    if sum((instrument is not None, order is not None, strategy)) > 1:
+        raise UserError("--instrument, --order and --strategy: name one, or none for everything")
+    if instrument is not None:
+        return scopes.of_instrument(instrument)
+    if order is not None:
+        return scopes.of_order(order)
+    return scopes.STRATEGY if strategy else scopes.ALL
 
-    Errors: ``Failed`` when the halt is not durable, or an engine is there and did not answer.
+
+def kill_command(state_dir: Path | None, reason: str, scope: str = scopes.ALL) -> int:
+    """Kill ``scope`` and say how that was done.
+
+    Errors: ``UserError`` for a scope that cannot be; ``Failed`` when the halt is not durable, the
+    engine refuses, or it is there and did not answer; ``TryAgain`` for an order without an engine.
     """
     state = StateDir(resolve_state_dir(state_dir))
     reason = reason.strip() or "no reason given"
+    kill: AnyCommand = KillAll(reason=reason, actor=ACTOR)
+    if scope != scopes.ALL:
+        try:
+            scopes.parse(scope)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        kill = Kill(scope=scope, reason=reason, actor=ACTOR)
     try:
-        answer = _ask(state, KillAll(reason=reason, actor=ACTOR), KILL_TIMEOUT_S)
+        answer = _ask(state, kill, KILL_TIMEOUT_S)
     except TryAgain as error:
-        return _kill_without_engine(state, reason, str(error))
+        return _kill_without_engine(state, scope, reason, error)
     if not answer.ok:
-        is_durable = KillLatch(state.path).trip(reason, ACTOR, SystemClock().now_ns())
-        raise Failed(f"the engine said: {answer.text}; {_latch_written(state, is_durable)}")
+        written = f"; {_write_latch(state, scope, reason)[1]}" if scope == scopes.ALL else ""
+        raise Failed(f"the engine said: {answer.text}{written}")
     tell(answer.text)
     return DONE
 
 
-def _kill_without_engine(state: StateDir, reason: str, why: str) -> int:
+def _kill_without_engine(state: StateDir, scope: str, reason: str, why: TryAgain) -> int:
+    if scopes.parse(scope).kind == "order":
+        raise why
     state.create()
-    is_durable = KillLatch(state.path).trip(reason, ACTOR, SystemClock().now_ns())
-    written = _latch_written(state, is_durable)
+    is_durable, written = _write_latch(state, scope, reason)
     engine = running_engine(state)
     if engine is not None:
+        more = "" if scope == scopes.ALL else "; to stop it now: tapewright kill"
         raise Failed(
-            f"the engine did not answer: {engine}; {written}; "
+            f"the engine did not answer: {engine}; {written}{more}; "
             f"if it still trades, end it with: kill -9 {engine.pid}"
         )
     if not is_durable:
         raise Failed(f"{why}; {written}")
-    tell(f"{why}; {written}: an engine that starts on this directory starts halted")
+    what = "" if scope == scopes.ALL else f", for {scopes.words(scope)}"
+    tell(f"{why}; {written}: an engine that starts on this directory starts halted{what}")
     return DONE
 
 
-def _latch_written(state: StateDir, is_durable: bool) -> str:
-    path = KillLatch(state.path).path
-    return f"the latch {path} is written" if is_durable else f"{path} could NOT be written"
+def _write_latch(state: StateDir, scope: str, reason: str) -> tuple[bool, str]:
+    """Latch, and return whether that is durable, and the same in words."""
+    latch = KillLatch(state.path, scope)
+    flattens = scope != scopes.STRATEGY
+    if latch.trip(reason, ACTOR, SystemClock().now_ns(), flattens=flattens):
+        return True, f"the latch {latch.path} is written"
+    return False, f"{latch.path} could NOT be written"
 
 
-def rearm_command(state_dir: Path | None, reason: str) -> int:
-    """Open the latch through the running engine, or leave the request to the next one.
+def rearm_command(state_dir: Path | None, reason: str, scope: str = scopes.ALL) -> int:
+    """Open the latch of ``scope`` through the running engine, or leave that to the next one.
 
     Errors: ``UserError`` without a reason; ``Failed`` when the engine refuses; ``TryAgain`` when
     an engine is there and does not answer.
@@ -70,14 +97,14 @@ def rearm_command(state_dir: Path | None, reason: str) -> int:
         raise UserError("--reason was empty; say why trading may go on")
     state = StateDir(resolve_state_dir(state_dir))
     try:
-        answer = _ask(state, Rearm(reason=reason.strip(), actor=ACTOR))
+        answer = _ask(state, Rearm(reason=reason.strip(), actor=ACTOR, scope=scope))
     except TryAgain:
-        return _rearm_without_engine(state, reason.strip())
+        return _rearm_without_engine(state, reason.strip(), scope)
     return _report(answer)
 
 
-def _rearm_without_engine(state: StateDir, reason: str) -> int:
-    latch = KillLatch(state.path)
+def _rearm_without_engine(state: StateDir, reason: str, scope: str) -> int:
+    latch = KillLatch(state.path, scope)
     if not latch.read().is_halted:
         tell(f"not halted: there is no latch at {latch.path}")
         return DONE

@@ -1,10 +1,10 @@
-"""The kill latch: a file named ``KILL`` in the state directory. While it exists, nothing trades.
+"""The kill latches: a file named ``KILL`` in the state directory; while it exists, nothing trades.
 
-It survives restarts and SIGKILL, and doubt means halted: an empty, unreadable or foreign file
-counts. This module knows no strategy, P&L, screen or ledger, so that the kill path has nothing
-to wait for. Re-arming without an engine leaves a request (``REARM.json``) that the next engine
-journals and then carries out; it names the very latch it answers, so that it cannot undo a
-later kill.
+A halt of one instrument or of the strategy is a file in ``halts/``. They survive restarts and
+SIGKILL, and doubt means halted: an empty, unreadable or foreign file counts. This module knows no
+strategy, P&L, screen or ledger, so that the kill path has nothing to wait for. Re-arming without
+an engine leaves a request (``REARM.json``) that the next engine journals and then carries out; it
+names the very latch it answers, so that it cannot undo a later kill.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from typing import Annotated
 
 import msgspec
 
+from core import scopes
 from core.clock import iso_ns
 from core.errors import Failed
 
 LATCH_NAME = "KILL"
 REQUEST_NAME = "REARM.json"
+HALTS_NAME = "halts"
+_UNFINISHED = ".tmp"
+_REQUEST = ".rearm"
 REASON_CHARS_MAX = 200
 _BYTES_MAX = 64 * 1024
 
@@ -35,6 +39,8 @@ class LatchState(msgspec.Struct, frozen=True):
     actor: str = ""
     since_ns: int | None = None
     """When it was tripped; None when not halted or not known."""
+    flattens: bool = False
+    """The kill was to close positions too: a start goes on with that."""
 
     @property
     def since(self) -> str:
@@ -56,33 +62,56 @@ class _Latch(msgspec.Struct, frozen=True):
     reason: str
     actor: str
     since_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    flattens: bool = False
 
 
 class KillLatch:
-    """The latch of one state directory."""
+    """The latch of one state directory and one scope; see ``core.scopes``."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self.path = state_dir / LATCH_NAME
-        self._request = state_dir / REQUEST_NAME
+    def __init__(self, state_dir: Path, scope: str = scopes.ALL) -> None:
+        self.scope = scope
+        self._state_dir = state_dir
+        if scope == scopes.ALL:
+            self.path, self._request = state_dir / LATCH_NAME, state_dir / REQUEST_NAME
+        else:
+            self.path = state_dir / HALTS_NAME / scopes.file_of(scope)
+            self._request = self.path.with_name(self.path.name + _REQUEST)
 
-    def trip(self, reason: str, actor: str, ts_ns: int) -> bool:
-        """Halt everything from now on; return whether that is durable on disk.
+    def of(self, scope: str) -> KillLatch:
+        """Return the latch of another scope in the same state directory."""
+        return KillLatch(self._state_dir, scope)
+
+    def trip(self, reason: str, actor: str, ts_ns: int, *, flattens: bool = False) -> bool:
+        """Halt the scope from now on; return whether that is durable on disk.
 
         Never raises for what the disk does: a kill goes on without its file. The first readable
-        cause is kept, a later one goes to the ledger only. Where the disk has no room for the
-        text, an empty file does.
+        cause is kept, a later one goes to the ledger only, but a kill that closes positions adds
+        that. Where the disk has no room for the text, an empty file does.
         """
         try:
-            if self.read().since_ns is not None and not self._request.exists():
+            self._make_folder()
+            known = self.read()
+            is_kept = known.since_ns is not None and not self._request.exists()
+            if is_kept and (known.flattens or not flattens):
                 _sync_folder(self.path.parent)
                 return True
+            if is_kept and known.since_ns is not None:
+                reason, actor, ts_ns = known.reason, known.actor, known.since_ns
             # First the request goes: it must not outlive the kill that comes after it.
             self._request.unlink(missing_ok=True)
-            body = json.dumps({"reason": _plain(reason), "actor": _plain(actor), "since_ns": ts_ns})
-            _replace_durably(self.path, body.encode("ascii") + b"\n")
+            fields = {"reason": _plain(reason), "actor": _plain(actor), "since_ns": ts_ns,
+                      "flattens": flattens}  # fmt: skip
+            _replace_durably(self.path, json.dumps(fields).encode("ascii") + b"\n")
         except OSError:
             return self._trip_with_an_empty_file()
         return True
+
+    def _make_folder(self) -> None:
+        """Make ``halts/``; the state directory itself is not this module's to make."""
+        folder = self.path.parent
+        if folder != self._state_dir and not folder.exists():
+            folder.mkdir(mode=0o700)
+            _sync_folder(self._state_dir)
 
     def read(self) -> LatchState:
         """Return whether we are halted and why. Never raises for what is on the disk."""
@@ -102,13 +131,25 @@ class KillLatch:
             reason=_plain(latch.reason),
             actor=_plain(latch.actor),
             since_ns=latch.since_ns,
+            flattens=latch.flattens,
         )
+
+    def is_set(self) -> bool:
+        """Return whether there is anything of the latch's name; one system call, for a poll."""
+        try:
+            self.path.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def rearm(self) -> None:
         """Remove the latch and any request, durably. Errors: ``OSError`` when they stay."""
         self.path.unlink(missing_ok=True)
         self._request.unlink(missing_ok=True)
-        _sync_folder(self.path.parent)
+        if self.path.parent.exists():
+            _sync_folder(self.path.parent)
 
     def request_rearm(self, reason: str, actor: str, ts_ns: int) -> None:
         """Ask the next engine to journal ``reason`` and re-arm.
@@ -145,6 +186,9 @@ class KillLatch:
             self.path.lstat()
         except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            # A file where ``halts/`` should be: ``latched_scopes`` halts everything for it.
+            return None if self.scope != scopes.ALL else b""
         with self.path.open("rb") as file:
             return file.read(_BYTES_MAX)
 
@@ -157,9 +201,33 @@ class KillLatch:
         return True
 
 
+def latched_scopes(state_dir: Path) -> dict[str, LatchState]:
+    """Return every scope that is halted on disk, ``all`` first.
+
+    What cannot be read in ``halts/``, or says no scope by its name, halts everything.
+    """
+    found = {scopes.ALL: KillLatch(state_dir).read()}
+    doubt = ""
+    try:
+        names = sorted(path.name for path in (state_dir / HALTS_NAME).iterdir())
+    except FileNotFoundError:
+        names = []
+    except OSError as error:
+        names, doubt = [], f"{HALTS_NAME}/ cannot be read ({error.strerror})"
+    for name in names:
+        scope = scopes.of_file(name)
+        if scope is not None:
+            found[scope] = KillLatch(state_dir, scope).read()
+        elif not name.endswith((_UNFINISHED, _REQUEST)):
+            doubt = f"{HALTS_NAME}/{_plain(name)} is no latch of ours: what it halts is not known"
+    if doubt and not found[scopes.ALL].is_halted:
+        found[scopes.ALL] = LatchState(is_halted=True, reason=doubt)
+    return {scope: state for scope, state in found.items() if state.is_halted}
+
+
 def _replace_durably(path: Path, body: bytes) -> None:
     """Write ``body`` so that after a power cut there is the old file or the new one."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    fresh = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "wb") as file:  # noqa: PTH123 (a descriptor, not a path)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cli.main import main
-from core.control import Ack, KillAll, Rearm, Stop
+from core.control import Ack, Kill, KillAll, Rearm, Stop
 from core.latch import KillLatch
 from core.state import EngineLock, StateDir
 from tests.cli.conftest import FakeEngine
@@ -141,3 +141,81 @@ def test_narration_goes_to_stderr_alone(
     for words in (["kill"], ["rearm", "--reason", "x"], ["stop"]):
         run(state, *words)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "scope"),
+    [
+        (["--instrument", "BTC/USD"], "instrument:BTC/USD"),
+        (["--order", "cafe-o1"], "order:cafe-o1"),
+        (["--strategy"], "strategy"),
+    ],
+)
+def test_a_kill_of_one_scope_goes_to_the_engine(
+    state: StateDir, engine: FakeEngine, words: list[str], scope: str
+) -> None:
+    assert run(state, "kill", "--reason", "odd prints", *words) == 0
+    assert engine.seen == [Kill(scope=scope, reason="odd prints", actor="human:trader")]
+
+
+def test_two_scopes_at_once_are_refused(
+    state: StateDir, engine: FakeEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(state, "kill", "--strategy", "--instrument", "X") == 2
+    assert "name one" in capsys.readouterr().err
+    assert engine.seen == []
+
+
+def test_an_empty_instrument_is_refused(state: StateDir, engine: FakeEngine) -> None:
+    assert run(state, "kill", "--instrument", "") == 2
+    assert engine.seen == []
+
+
+def test_one_scope_is_latched_without_an_engine(
+    state: StateDir, latch: KillLatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(state, "kill", "--instrument", "BTCUSDT", "--reason", "odd prints") == 0
+    assert "starts halted, for BTCUSDT" in capsys.readouterr().err
+    assert not latch.read().is_halted
+    assert latch.of("instrument:BTCUSDT").read().flattens
+    assert run(state, "kill", "--strategy") == 0
+    assert not latch.of("strategy").read().flattens, "a halted strategy keeps its position"
+
+
+def test_an_order_cannot_be_killed_without_an_engine(state: StateDir, latch: KillLatch) -> None:
+    assert run(state, "kill", "--order", "cafe-o1") == 3
+    assert not latch.read().is_halted
+
+
+def test_a_scoped_kill_of_an_engine_that_does_not_answer_says_how_to_stop_it(
+    state: StateDir, held: EngineLock, latch: KillLatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(state, "kill", "--strategy") == 1
+    assert "to stop it now: tapewright kill" in capsys.readouterr().err
+    assert latch.of("strategy").read().is_halted
+
+
+def test_a_scoped_kill_that_the_engine_refuses_latches_nothing(
+    state: StateDir, engine: FakeEngine, latch: KillLatch
+) -> None:
+    engine.answers[Kill] = Ack(ok=False, text="NOPE is not traded in this run")
+    assert run(state, "kill", "--instrument", "NOPE") == 1
+    assert not latch.of("instrument:NOPE").read().is_halted
+
+
+def test_one_scope_is_rearmed_by_the_engine_or_left_to_the_next(
+    state: StateDir, latch: KillLatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(state, "rearm", "--reason", "looked", "--strategy") == 0
+    assert "not halted" in capsys.readouterr().err
+    strategy = latch.of("strategy")
+    strategy.trip("x", "y", 1)
+    assert run(state, "rearm", "--reason", "looked", "--strategy") == 0
+    request = strategy.rearm_request()
+    assert request is not None
+    assert request.reason == "looked"
+
+
+def test_rearming_one_scope_goes_to_the_engine(state: StateDir, engine: FakeEngine) -> None:
+    assert run(state, "rearm", "--reason", "looked", "--instrument", "X") == 0
+    assert engine.seen == [Rearm(reason="looked", actor="human:trader", scope="instrument:X")]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Failed
-from core.latch import REASON_CHARS_MAX, KillLatch, LatchState
+from core.latch import REASON_CHARS_MAX, KillLatch, LatchState, latched_scopes
 from tests.core.sample import NOON_NS
 
 TRIP_AND_DIE = """
@@ -235,5 +235,96 @@ def test_kill_path_loads_nothing_that_trades_or_draws() -> None:
     )
     loaded = set(done.stdout.decode().split())
     ours = {name for name in loaded if name.partition(".")[0] in {"core", "ledger", "tui", "cli"}}
-    assert ours == {"core", "core.clock", "core.errors", "core.latch"}
+    assert ours == {"core", "core.clock", "core.errors", "core.latch", "core.scopes"}
     assert not loaded & {"numpy", "numba", "textual", "sqlite3", "asyncio"}
+
+
+# --- scopes -------------------------------------------------------------------------------------
+
+
+def test_scopes_are_latched_apart_and_found_together(latch: KillLatch, tmp_path: Path) -> None:
+    other = latch.of("instrument:BTC/USD")
+    assert other.trip("odd prints", "human:trader", 5, flattens=True)
+    assert not latch.read().is_halted
+    assert not latch.of("instrument:ETH/USD").read().is_halted
+    assert latched_scopes(tmp_path) == {
+        "instrument:BTC/USD": LatchState(True, "odd prints", "human:trader", 5, flattens=True)
+    }
+    latch.of("strategy").trip("out of its depth", "a", 6)
+    latch.trip("F12", "a", 7)
+    assert list(latched_scopes(tmp_path)) == ["all", "instrument:BTC/USD", "strategy"]
+    other.rearm()
+    assert list(latched_scopes(tmp_path)) == ["all", "strategy"]
+
+
+def test_the_folder_of_halts_is_private_and_made_when_needed(
+    latch: KillLatch, tmp_path: Path
+) -> None:
+    assert latched_scopes(tmp_path) == {}
+    latch.of("strategy").trip("x", "y", 1)
+    assert (tmp_path / "halts").stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in (tmp_path / "halts").iterdir()] == ["strategy"]
+
+
+def test_a_halt_that_cannot_be_read_still_halts_its_scope(tmp_path: Path, latch: KillLatch) -> None:
+    latch.of("strategy").trip("x", "y", 1)
+    (tmp_path / "halts" / "strategy").write_bytes(b"\xff")
+    (state,) = latched_scopes(tmp_path).values()
+    assert state.is_halted
+    assert state.since_ns is None
+
+
+@pytest.mark.parametrize("name", ["DOGE", "instrument-", "strategy-2", "all"])
+def test_a_file_among_the_halts_that_says_no_scope_halts_everything(
+    tmp_path: Path, latch: KillLatch, name: str
+) -> None:
+    latch.of("strategy").trip("x", "y", 1)
+    (tmp_path / "halts" / name).touch()
+    found = latched_scopes(tmp_path)
+    assert name in found["all"].reason
+    assert "strategy" in found
+
+
+def test_what_a_crash_left_half_written_halts_nothing(tmp_path: Path, latch: KillLatch) -> None:
+    latch.of("strategy").trip("x", "y", 1)
+    latch.of("strategy").rearm()
+    (tmp_path / "halts" / "strategy.123.tmp").touch()
+    assert latched_scopes(tmp_path) == {}
+
+
+def test_a_file_where_the_folder_of_halts_should_be_halts_everything(
+    tmp_path: Path, latch: KillLatch
+) -> None:
+    (tmp_path / "halts").touch()
+    assert latched_scopes(tmp_path)["all"].is_halted
+    assert not latch.of("strategy").trip("x", "y", 1)
+
+
+def test_a_scope_is_asked_to_be_rearmed_apart(latch: KillLatch) -> None:
+    strategy = latch.of("strategy")
+    strategy.trip("x", "y", 1)
+    strategy.request_rearm("looked", "human:trader", 2)
+    assert strategy.rearm_request() is not None
+    assert latch.rearm_request() is None
+    strategy.trip("again", "y", 3)
+    assert strategy.rearm_request() is None, "a later kill is not undone"
+
+
+def test_a_kill_that_closes_positions_adds_that_to_the_first_cause(latch: KillLatch) -> None:
+    latch.trip("no ledger", "system", 1)
+    assert not latch.read().flattens
+    latch.trip("F12", "human:trader", 2, flattens=True)
+    assert latch.read() == LatchState(True, "no ledger", "system", 1, flattens=True)
+    latch.trip("no ledger", "system", 3)
+    assert latch.read().flattens, "nothing takes it back but a re-arm"
+
+
+def test_the_latch_of_an_older_version_closes_nothing_by_itself(latch: KillLatch) -> None:
+    latch.path.write_text('{"reason": "F12", "actor": "human:trader", "since_ns": 5}')
+    assert latch.read() == LatchState(True, "F12", "human:trader", 5)
+
+
+def test_is_set_sees_a_name_whatever_it_is(latch: KillLatch) -> None:
+    assert not latch.is_set()
+    latch.path.symlink_to("nowhere")
+    assert latch.is_set()
