@@ -37,3 +37,24 @@ class Pauses:
         """Return how long to wait; not above zero when there is no pause."""
         pauses = self._no_exit_until if is_held else self._no_entry_until
         return max(self._no_proposal_until.get(name, 0), pauses.get(name, 0)) - now_ns
+
+
+class Stops:
+    """What may not be entered for a while, by instrument, and why.
+
+    Limits make them, such as slippage; the gate denies by them, and the screen tells them.
+    """
+
+    def __init__(self) -> None:
+        self._stops: dict[str, tuple[int, str]] = {}
+
+    def stop(self, name: str, until_ns: int, why: str) -> None:
+        """Stop entries; one that lasts longer is not cut short."""
+        if until_ns > self._stops.get(name, (0, ""))[0]:
+            self._stops[name] = (until_ns, why)
+
+    def why(self, name: str, now_ns: int) -> str:
+        """Return why ``name`` is stopped and for how long; empty when it is not."""
+        until_ns, why = self._stops.get(name, (0, ""))
+        left_ns = until_ns - now_ns
+        return f"{why}, {-(-left_ns // NS_PER_S)} s left" if left_ns > 0 else ""
