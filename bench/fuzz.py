@@ -3,11 +3,13 @@
 ``faults`` plays every fault at every venue of the stub and judges each step, without sockets;
 ``sockets`` plays the same through the program's own socket and the stub's server on the loopback,
 in virtual time; ``frames`` gives damaged bytes to every decoder and holds what it took to a plain
-reading of them, and its compiled path, where there is one, to the typed one. Exit code 1 when
+reading of them, and its compiled path, where there is one, to the typed one; ``engine`` lets the
+engine live through crashes, losses, delays and reorders (``docs/orders.md``). Exit code 1 when
 something was wrong; each finding names the seed that shows it again.
 
     python bench/fuzz.py faults --runs 500
     python bench/fuzz.py sockets --runs 500 --jobs 2
+    python bench/fuzz.py engine --runs 2000 --steps 100 --jobs 2
     python bench/fuzz.py frames --n 1000000 --decoder binance --jobs 2
 """
 
@@ -31,6 +33,7 @@ from tests.faults.judge import Outcome  # noqa: E402
 from tests.faults.running import Run  # noqa: E402
 from tests.faults.sockets import SocketRun  # noqa: E402
 from tests.faults.venues import VENUES, cases  # noqa: E402
+from tests.properties.test_engine_machine import run as run_engine  # noqa: E402
 
 SHOWN = 5
 
@@ -139,6 +142,34 @@ def frames(options: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
+def lived(seed: int, runs: int, steps: int) -> str:
+    """Run the engine's state machine; return what broke, empty if nothing did."""
+    try:
+        run_engine(runs, steps, seed=seed, shrinks=False)
+    except Exception as error:  # noqa: BLE001 (a finding, with the seed that shows it)
+        return f"engine seed {seed}: {type(error).__name__}: {error}"
+    return ""
+
+
+def engine(options: argparse.Namespace) -> int:
+    """Run the engine against the ill-behaved venue of ``tests/properties`` and count the runs."""
+    began = time.perf_counter()
+    seeds = range(options.first, options.first + -(-options.runs // options.round))
+    sizes = [min(options.round, options.runs - at * options.round) for at in range(len(seeds))]
+    findings, done = [], 0
+    with ProcessPoolExecutor(options.jobs) as pool:
+        played = pool.map(lived, seeds, sizes, [options.steps] * len(seeds))
+        for seed, size, finding in zip(seeds, sizes, played, strict=True):
+            findings += [finding] if finding else []
+            done += size
+            took = time.perf_counter() - began
+            print(f"seed {seed}: {done} runs of up to {options.steps} steps, "
+                  f"{len(findings)} findings, {took:.0f} s", flush=True)  # fmt: skip
+    for finding in findings:
+        print(f"WRONG {finding}", file=sys.stderr)
+    return 1 if findings else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parsers = parser.add_subparsers(required=True)
@@ -154,7 +185,12 @@ def main() -> int:
     two.add_argument("--round", type=int, default=20_000, help="damaged frames a seed")
     two.add_argument("--decoder", action="append", choices=DECODERS)
     two.set_defaults(work=frames)
-    for each in (*trials, two):
+    three = parsers.add_parser("engine", help="engine against an ill-behaved venue, with crashes")
+    three.add_argument("--runs", type=int, default=2_000)
+    three.add_argument("--steps", type=int, default=100)
+    three.add_argument("--round", type=int, default=50, help="runs a seed")
+    three.set_defaults(work=engine)
+    for each in (*trials, two, three):
         each.add_argument("--first", type=int, default=0, help="first seed")
         each.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cli.options import AttachOptions
+from cli.screen import story_of
 from core.config import load_settings
 from core.control import GetSnapshot, request
 from core.state import resolve_state_dir
@@ -18,4 +19,4 @@ def attach_command(options: AttachOptions) -> int:
     request(state_dir, GetSnapshot())
     from tui.app import run_screen
 
-    return run_screen(state_dir, settings.screen, owns_engine=False)
+    return run_screen(state_dir, settings.screen, owns_engine=False, tell_story=story_of(state_dir))

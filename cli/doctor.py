@@ -17,7 +17,8 @@ from cli.doctor_keys import check_keys
 from cli.exit import DONE, FAILED, plain
 from core.config import load_settings
 from core.errors import ConfigError
-from core.latch import KillLatch
+from core.latch import latched_scopes
+from core.scopes import ALL, words
 from core.state import StateDir, resolve_state_dir, running_engine
 
 PYTHON_MIN = (3, 11)
@@ -138,11 +139,16 @@ def filesystem_of(path: Path, mounts: Path) -> str | None:
 
 
 def check_latch(state: StateDir) -> Check:
-    latch = KillLatch(state.path).read()
-    if latch.is_halted:
+    halts = latched_scopes(state.path)
+    latch = halts.pop(ALL, None)
+    if latch is not None:
         return Check(
             Level.WARN, "kill latch", f"HALTED: {latch.reason}", "tapewright rearm --reason T"
         )
+    if halts:
+        told = "; ".join(f"{words(scope)}: {each.reason}" for scope, each in halts.items())
+        remedy = "tapewright rearm --reason T with --instrument S or --strategy"
+        return Check(Level.WARN, "kill latch", f"HALTED: {told}", remedy)
     return Check(Level.OK, "kill latch", "open")
 
 

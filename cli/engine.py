@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Coroutine
 from typing import Any
 
+from cli.guard import Guard
 from cli.screen import SCREEN_EXPECTED
 from cli.wiring import Rig
 from core.clock import NS_PER_S, Clock
 from core.commands import Commands
 from core.control import SOCKET_NAME, KillAll
+from core.latch import KillLatch
 from core.metrics import Metrics, start_metrics
 from core.server import ControlServer
 from core.state import StateDir
@@ -40,7 +43,11 @@ class EngineProcess:
         """Why it stopped; empty while it runs."""
         self.commands = Commands(rig.session, rig.facts, clock, rig.writer.head, self.stop)
         self.metrics_port = metrics_port
+        self.guard: Guard | None = None
+        """Of a live run: its heartbeat and its watchdog."""
         self._stopped = asyncio.Event()
+        self._unguarded = ""
+        """What was last said about the watchdog."""
 
     def stop(self, reason: str) -> None:
         """Ask the process to end in order."""
@@ -66,19 +73,39 @@ class EngineProcess:
             lambda: self._wait_for_screen(server),
         )
         self.commands.clients = server.counters.view
+        if is_live:
+            self.guard = Guard(self.state.path, session.engine.settings.watchdog)
+            self.guard.start()
+        try:
+            await self._serve(server, feed, duration_s, ends_with_feed=ends_with_feed)
+        finally:
+            if self.guard is not None:
+                self.guard.end(in_order=bool(self.reason))
+
+    async def _serve(
+        self,
+        server: ControlServer,
+        feed: Coroutine[Any, Any, None],
+        duration_s: float | None,
+        *,
+        ends_with_feed: bool,
+    ) -> None:
+        session = self.rig.session
         async with server, asyncio.TaskGroup() as group:
             self._obey_signals()
             tasks = [group.create_task(server.watch())]
-            if is_live:
+            if self.guard is not None:
                 session.wake = asyncio.Event()
                 tasks.append(group.create_task(session.settle_forever()))
-                tasks.append(group.create_task(self._tick()))
+                tasks.append(group.create_task(self._tick(self.guard)))
             tasks.append(group.create_task(self._metrics()))
             end = server if ends_with_feed else None
             tasks.append(group.create_task(self._feed(feed, end)))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), duration_s)
             self.reason = self.reason or f"{duration_s:g} s are over"
+            if not session.finished:  # a feed that ended says so in every replay
+                session.note_input("stop", self.reason)
             session.engine.execution.cancel_orders("system", f"the engine stops: {self.reason}")
             session.send_cancels()
             for task in tasks:
@@ -97,8 +124,24 @@ class EngineProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop, f"signal {number.name}")
-        kill = KillAll(reason="signal SIGUSR1", actor="system")
-        loop.add_signal_handler(signal.SIGUSR1, self.commands.carry_out, kill)
+        # Not the loop's own handler: this one runs while the loop is blocked too.
+        signal.signal(signal.SIGUSR1, lambda *_: self._close_gate_now(loop))
+
+    def _close_gate_now(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the gate between two steps of whatever runs; the rest of the kill in its turn."""
+        kill = self._kill_on_disk() or KillAll(reason="signal SIGUSR1", actor="system")
+        self.rig.session.engine.kills.close_gate(kill.actor, kill.reason)
+        if self.guard is not None:
+            self.guard.tell_closed()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self.commands.carry_out, kill)
+
+    def _kill_on_disk(self) -> KillAll | None:
+        """Return the kill that the latch asks for: of a watchdog, a trader or a hand."""
+        state = KillLatch(self.state.path).read()
+        if not state.is_halted:
+            return None
+        return KillAll(reason=state.reason or "the file KILL appeared", actor=state.actor or "file")
 
     async def _feed(self, feed: Coroutine[Any, Any, None], end: ControlServer | None) -> None:
         """Run the feed; with ``end``, stop after it, when no screen of that server looks."""
@@ -118,15 +161,32 @@ class EngineProcess:
             has_looked = has_looked or server.n_screens > 0
             await asyncio.sleep(LOOK_S)
 
-    async def _tick(self) -> None:
+    def _look_around(self, guard: Guard) -> None:
+        """Obey the kill file, look after the watchdog; ten times a second."""
+        session = self.rig.session
+        engine = session.engine
+        context, settings = engine.context, engine.settings.watchdog
+        if not context.halted and guard.is_latched():
+            self.commands.carry_out(self._kill_on_disk() or KillAll("the file KILL was there"))
+        if (trouble := guard.trouble()) != self._unguarded:
+            self._unguarded = trouble
+            context.notify("error" if trouble else "info", trouble or "a watchdog guards the run")
+            session.set_unguarded(trouble if settings.required else "")
+
+    async def _tick(self, guard: Guard) -> None:
         told = ""
         while True:
+            engine = self.rig.session.engine
+            is_closed, is_trading = bool(engine.context.halted), engine.can_trade()
+            if guard.turn(time.monotonic_ns(), is_closed=is_closed, is_trading=is_trading):
+                self._look_around(guard)
             if (trouble := self.rig.trouble()) != told:
                 told = trouble
                 self.rig.session.engine.context.notify("warning", trouble)
-            self.rig.session.catch_up()
+            self.rig.session.pass_time()
             self.rig.session.hand_over()
             self.rig.keep_recordings(self.clock.now_ns())
+            self.rig.watch_clock(self.clock.now_ns())
             self.commands.look()
             await asyncio.sleep(TICK_S)
 
@@ -154,6 +214,8 @@ def run_process(process: EngineProcess, body: Coroutine[Any, Any, None], clock: 
         raise error from group
     finally:
         process.rig.close(process.reason or "ended", clock.now_ns())
+        if process.guard is not None:
+            process.guard.close()
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

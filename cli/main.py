@@ -24,11 +24,15 @@ class _Commands(LazyGroup):
         "agents": LazyCommand("cli.agents:agents_app", "List, show and evaluate agents."),
         "ledger": LazyCommand("cli.ledger:ledger_app", "Export, verify and explain the ledger."),
         "tape": LazyCommand("cli.tape:tape_app", "List, check and export the tapes of runs."),
+        "position": LazyCommand(
+            "cli.position:position_app", "Show, close, halve, reverse; move stop and target."
+        ),
         "secrets": LazyCommand("cli.secrets:secrets_app", "Store, show or forget a venue's keys."),
     }
     order: ClassVar[tuple[str, ...]] = (
         "run", "replay", "record", "backtest", "train", "agents", "ledger", "tape", "status",
-        "kill", "rearm", "attach", "stop", "doctor", "bench", "secrets", "stub", "warm",
+        "position", "reconcile",
+        "kill", "rearm", "watchdog", "attach", "stop", "doctor", "bench", "secrets", "stub", "warm",
     )  # fmt: skip
 
 
@@ -336,6 +340,15 @@ def kill(
     *,
     reason: Annotated[str, typer.Option(metavar="T", help="Why, for the ledger.")] = "asked by "
     "`tapewright kill`",
+    instrument: Annotated[
+        str | None, typer.Option(metavar="S", help="Halt this instrument alone.")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="ID", help="Cancel this order alone; halts nothing.")
+    ] = None,
+    strategy: Annotated[
+        bool, typer.Option("--strategy", help="Halt what the strategy opens; exits go on.")
+    ] = False,
     state: State = None,
 ) -> None:
     """Stop all trading now; a restart stays halted.
@@ -345,24 +358,75 @@ def kill(
 
     Example: tapewright kill --reason "prices look wrong"
     """
-    from cli.kill import kill_command
+    from cli.kill import kill_command, scope_of
 
-    raise typer.Exit(kill_command(state, reason))
+    scope = scope_of(instrument=instrument, order=order, strategy=strategy)
+    raise typer.Exit(kill_command(state, reason, scope))
 
 
 @app.command()
 def rearm(
     *,
     reason: Annotated[str, typer.Option(metavar="T", help="Why trading may go on; required.")],
+    instrument: Annotated[
+        str | None, typer.Option(metavar="S", help="The halt of this instrument alone.")
+    ] = None,
+    strategy: Annotated[
+        bool, typer.Option("--strategy", help="The halt of the strategy alone.")
+    ] = False,
     state: State = None,
 ) -> None:
     """Open the kill latch, with a reason for the ledger.
 
     Example: tapewright rearm --reason "venue is back, positions checked"
     """
-    from cli.kill import rearm_command
+    from cli.kill import rearm_command, scope_of
 
-    raise typer.Exit(rearm_command(state, reason))
+    scope = scope_of(instrument=instrument, order=None, strategy=strategy)
+    raise typer.Exit(rearm_command(state, reason, scope))
+
+
+@app.command()
+def reconcile(
+    *,
+    adopt: Annotated[
+        str | None, typer.Option(metavar="S", help="Take the broker's position in this instrument.")
+    ] = None,
+    cancel: Annotated[
+        str | None, typer.Option(metavar="ID", help="Cancel this order, which we did not send.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="ID", help="Leave it alone; it counts in the exposure.")
+    ] = None,
+    mark: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Mark this order, which is not there, as ended."),
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="T", help="Why; goes to the ledger.")] = "",
+    state: State = None,
+) -> None:
+    """Compare with the broker now; resolve one difference. Exit 1 while something differs.
+
+    Example: tapewright reconcile --adopt SIM-USD --reason "filled while the ledger was restored"
+    """
+    from cli.reconcile import reconcile_command
+    from core.model.difference import Remedy
+
+    given = {Remedy.ADOPT: adopt, Remedy.CANCEL: cancel, Remedy.KEEP: keep, Remedy.MARK: mark}
+    raise typer.Exit(reconcile_command(state, given, reason))
+
+
+@app.command()
+def watchdog(*, state: State = None, config: Config = None) -> None:
+    """Watch the running engine, and stop it when it cannot stop itself.
+
+    A run starts its own; this one takes its place when it has ended.
+
+    Example: tapewright watchdog
+    """
+    from cli.watchdog import watchdog_command
+
+    watchdog_command(state, config)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import msgspec
 
 from cli.engine import EngineProcess, run_process
 from cli.options import ReplayOptions, Speed
-from cli.wiring import Rig, RunPlan, fee_bps, open_ledger, wire
+from cli.wiring import Rig, RunPlan, RunSink, open_ledger, wire
 from core.brokers.paper import PaperBroker
 from core.clock import SystemClock
 from core.config import Settings, load_settings
@@ -19,10 +19,10 @@ from core.feeds.capture import CaptureReader, read_capture
 from core.feeds.registry import protocol_for
 from core.feeds.summary import summary
 from core.model.decision import Mode
+from core.model.event import RunStarted
 from core.replay import run_replay
 from core.state import EngineLock, StateDir, resolve_state_dir
 from ledger.rows import History
-from ledger.writer import LedgerWriter
 
 REPLAY_DIR = "replay"
 """Below the user's state directory: a replay never writes into the ledger of live trading."""
@@ -105,11 +105,17 @@ def replay_plan(
         seed=seed,
         source=f"sha256:{_digest(reader.path)}",
         source_name=f"replay {reader.path.name}",
+        capture=reader.path,
     )
 
 
 def replay_rig(
-    plan: RunPlan, reader: CaptureReader, writer: LedgerWriter, history: History, wall_ns: int
+    plan: RunPlan,
+    reader: CaptureReader,
+    writer: RunSink,
+    history: History,
+    wall_ns: int,
+    recorded: RunStarted | None = None,
 ) -> Rig:
     """Wire the engine that trades live to a capture and the paper broker.
 
@@ -117,9 +123,10 @@ def replay_rig(
     """
     meta, settings = reader.meta, plan.settings
     protocol = protocol_for(meta.venue, list(meta.instruments), settings)
-    broker = PaperBroker(protocol.instruments, settings, fee_bps(settings, meta.venue))
+    broker = PaperBroker(protocol.instruments, settings)
     first = next(iter(reader), None)
-    return wire(plan, protocol, broker, writer, history, first.ns if first else 0, wall_ns)
+    start_ns = first.ns if first else 0
+    return wire(plan, protocol, broker, writer, history, start_ns, wall_ns, recorded=recorded)
 
 
 def _digest(path: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cli.engine import EngineProcess, run_process
 from cli.venues import endpoint_of, symbols_by_venue
-from cli.wiring import RunPlan, fees_by_venue, make_recordings, open_ledger, wire
+from cli.wiring import RunPlan, make_recordings, open_ledger, wire
 from core.brokers.paper import PaperBroker
 from core.clock import Clock
 from core.config import FeedSettings, Settings
@@ -133,9 +133,8 @@ def start_live(
     else:
         protocol = Joined([feed.protocol for feed in feeds])
     instruments = [feed.instrument for feed in protocol.instruments]
-    fees = fees_by_venue(settings, instruments)
     writer, history = open_ledger(state)
-    broker = PaperBroker(protocol.instruments, settings, fees[feeds[0].venue], fees)
+    broker = PaperBroker(protocol.instruments, settings)
     now_ns = clock.now_ns()
     recordings = make_recordings(settings, state, instruments, now_ns)
     plan = RunPlan(
@@ -145,6 +144,7 @@ def start_live(
         seed=settings.run.seed,
         source="live",
         source_name=f"live {protocol.venue}",
+        endpoints={feed.venue: feed.protocol.url() for feed in feeds},
     )
     rig = wire(plan, protocol, broker, writer, history, now_ns, now_ns, recordings)
     process = EngineProcess(rig, state, clock, settings.metrics.port)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from core.config import Settings
@@ -49,10 +50,22 @@ def run_with_screen(words: list[str], state_dir: Path, settings: Settings) -> in
         from tui.app import run_screen
 
         return run_screen(
-            state_dir, settings.screen, owns_engine=True, min_labels=settings.blend.min_labels
-        )
+            state_dir, settings.screen, owns_engine=True, min_labels=settings.blend.min_labels,
+            tell_story=story_of(state_dir),
+        )  # fmt: skip
     finally:
         _end(engine, state_dir)
+
+
+def story_of(state_dir: Path) -> Callable[[int], list[str]]:
+    """Return what tells the story of the event at a ledger seq; the ledger loads when asked."""
+
+    def tell(seq: int) -> list[str]:
+        from ledger.explain import explain
+
+        return explain(state_dir, str(seq))
+
+    return tell
 
 
 def _wait_for(engine: subprocess.Popen[bytes], state: StateDir) -> int | None:

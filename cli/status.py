@@ -13,8 +13,9 @@ from core.clock import NS_PER_S
 from core.control import GetSnapshot, Picture, request
 from core.errors import Failed, TryAgain
 from core.feed_words import feed_lines
-from core.latch import KillLatch, LatchState
-from core.snapshot import InstrumentView, Snapshot
+from core.latch import LatchState, latched_scopes
+from core.scopes import ALL, words
+from core.snapshot import InstrumentView, PositionView, Snapshot
 from core.state import StateDir, resolve_state_dir, running_engine
 
 UNKNOWN = "not known"
@@ -27,7 +28,8 @@ def status_command(state_dir: Path | None, *, as_json: bool) -> int:
     Returns 3 when no engine runs; the latch is printed all the same.
     """
     state = StateDir(resolve_state_dir(state_dir))
-    latch = KillLatch(state.path).read()
+    halts = latched_scopes(state.path)
+    latch = halts.pop(ALL, LatchState(is_halted=False))
     try:
         snapshot = _newest(state)
         why = ""
@@ -40,9 +42,9 @@ def status_command(state_dir: Path | None, *, as_json: bool) -> int:
             else f"the engine on {state.path} does not answer: {holder}"
         )
     if as_json:
-        print(_as_json(snapshot, latch))
+        print(_as_json(snapshot, latch, halts))
     else:
-        for line in _lines(snapshot, latch):
+        for line in _lines(snapshot, latch, halts):
             print(plain(line))
     if snapshot is None:
         tell(why)
@@ -57,10 +59,14 @@ def _newest(state: StateDir) -> Snapshot:
     return reply.snapshot
 
 
-def _as_json(snapshot: Snapshot | None, latch: LatchState) -> str:
+def _as_json(snapshot: Snapshot | None, latch: LatchState, halts: dict[str, LatchState]) -> str:
     table = {
         "engine": msgspec.to_builtins(snapshot),
         "latch": {**msgspec.to_builtins(latch), "since": latch.since},
+        "halts": {
+            scope: {**msgspec.to_builtins(state), "since": state.since}
+            for scope, state in halts.items()
+        },
     }
     return json.dumps(table, ensure_ascii=not _is_utf8())
 
@@ -69,14 +75,18 @@ def _is_utf8() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-def _lines(snapshot: Snapshot | None, latch: LatchState) -> list[str]:
+def _lines(snapshot: Snapshot | None, latch: LatchState, halts: dict[str, LatchState]) -> list[str]:
+    latches = [
+        _latch_line(latch),
+        *(f"{_latch_line(state)} ({words(scope)} alone)" for scope, state in halts.items()),
+    ]
     if snapshot is None:
-        return [_latch_line(latch)]
+        return latches
     return [
         f"{snapshot.account}  {snapshot.venue}  {snapshot.source}  mode {snapshot.mode}  "
         f"run {snapshot.run_id}  up {(snapshot.made_ns - snapshot.started_ns) // NS_PER_S} s",
         *([f"finished  {snapshot.finished}"] if snapshot.finished else []),
-        _latch_line(latch),
+        *latches,
         *_risk_lines(snapshot, latch),
         *(_instrument_line(view) for view in snapshot.instruments),
         *feed_lines(snapshot),
@@ -102,6 +112,7 @@ def _risk_lines(snapshot: Snapshot, latch: LatchState) -> list[str]:
         lines.append(
             f"engine    says {'HALTED: ' + risk.halt_reason if risk.is_halted else 'open'}"
         )
+    lines += [f"differs   {each.text}: tapewright reconcile --help" for each in risk.differences]
     if risk.blocked:
         lines.append(f"blocked   {risk.blocked}")
     return lines
@@ -118,10 +129,19 @@ def _instrument_line(view: InstrumentView) -> str:
     )
 
 
+def _exit_words(held: PositionView) -> str:
+    exits = held.exits
+    if exits is None:
+        return ""
+    left = "off" if exits.left_s is None else f"{max(0.0, exits.left_s):.0f} s left"
+    words = f"  stop {exits.stop or 'off'}  target {exits.target or 'off'}  time {left}"
+    return words + (f"  EXITS CANNOT ACT: {exits.blind}" if exits.blind else "")
+
+
 def _holding_lines(snapshot: Snapshot) -> list[str]:
     lines = [
         f"position  {held.instrument}  {held.qty} at {held.average_price}  "
-        f"unrealized {held.unrealized or UNKNOWN}"
+        f"unrealized {held.unrealized or UNKNOWN}{_exit_words(held)}"
         for held in snapshot.positions
         if held.lots
     ] or ["position  flat"]

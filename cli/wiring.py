@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
-from importlib import metadata
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
+from cli.halts import Found, find, go_on
+from cli.recovery import ask_at_start, left_by, open_account, recover
+from core.brokers.fees import rates_of
 from core.clock import iso_ns
+from core.clock_quality import ClockWatch
 from core.config import Settings
 from core.engine import Engine, EngineSetup
 from core.feeds.capture import CaptureMeta
@@ -22,17 +26,23 @@ from core.latch import KillLatch
 from core.model import event as ev
 from core.model.decision import Mode
 from core.model.instrument import Instrument, plain
+from core.model.order import BrokerStart
 from core.picture import RunFacts
-from core.ports import Broker, Policy
+from core.ports import EventSink, OrderRoad, Policy
 from core.recordings import Recordings
 from core.session import Session
 from core.state import StateDir
 from core.tape.writer import TapeWriter
+from core.versions import code_digest, lock_digest, version, versions
+from core.watchdog.acts import forget_report
+from ledger.lookup import Lookup
+from ledger.manifest import note_input_file, previous_checkpoint, settings_tree
+from ledger.references import BOUNDS
 from ledger.rows import History, load_history
 from ledger.writer import LedgerWriter
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("core", "agents", "ledger", "tui", "cli")
+KEEPING = ("live", "sim")
+"""Runs whose paper venue keeps its account in the state directory; the others are lived once."""
 
 
 class RunPlan(msgspec.Struct, frozen=True):
@@ -48,16 +58,39 @@ class RunPlan(msgspec.Struct, frozen=True):
     """The same for people, such as ``replay btc.jsonl.gz``."""
     models: Path | None = None
     """Where the user's agents are; None: in ``state``."""
+    endpoints: dict[str, str] = {}
+    """Where the market data comes from, by venue."""
+    capture: Path | None = None
+    """The capture replayed, so that ``ledger replay`` finds it again."""
+
+
+class RunSink(EventSink, Protocol):
+    """The way to the ledger as a run needs it; a replay for a receipt has one that compares."""
+
+    def head(self) -> tuple[int, str]: ...
+
+    def begin_run(self, run_id: str, wall_ns: int) -> None: ...
+
+    def end_run(self, run_id: str, wall_ns: int) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Rig(msgspec.Struct):
     """A wired engine and what must be closed after it."""
 
     session: Session
-    writer: LedgerWriter
+    writer: RunSink
     facts: RunFacts
     run_id: str
     recordings: Recordings | None = None
+    clock_watch: ClockWatch = msgspec.field(default_factory=ClockWatch)
+
+    def watch_clock(self, now_ns: int) -> None:
+        """Journal what the system says of its clock, when that is due; in live runs alone."""
+        read = self.clock_watch.look(now_ns)
+        if read is not None:
+            self.session.engine.context.journal(read)
 
     def keep_recordings(self, now_ns: int) -> None:
         """Let tape and capture write what waits and keep their bounds; tell what went."""
@@ -89,46 +122,35 @@ class Rig(msgspec.Struct):
                 "resyncs": counters.resyncs,
             },
         )
+        context = self.session.engine.context
         try:
-            self.session.engine.context.journal(ended)
-            self.writer.end_run(self.run_id, wall_ns)
-        finally:
-            self.writer.close()
+            self.session.engine.points.flush()
             if self.recordings is not None:
                 self.recordings.close()
+                for path in self.recordings.capture_paths:
+                    context.journal(_recorded_file("capture", path))
+        finally:
+            try:
+                # First the time: the checkpoint that is due with the event signs it too.
+                self.writer.end_run(self.run_id, wall_ns)
+                context.journal(ended)
+            finally:
+                self.writer.close()
 
 
-def version() -> str:
-    """Return the program's version."""
-    return metadata.version("tapewright")
-
-
-def code_digest() -> str:
-    """Return the sha256 over every source file of the program, in hex."""
-    digest = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def fee_bps(settings: Settings, venue: str) -> Decimal:
-    """Return the taker fee of ``venue`` in basis points, exact."""
-    paper = settings.paper
-    table = {
-        "sim": paper.sim_fee_bps,
-        "binance": paper.binance_fee_bps,
-        "coinbase": paper.coinbase_fee_bps,
-        "coinbase-exchange": paper.coinbase_fee_bps,
-        "alpaca": paper.alpaca_fee_bps,
-    }
-    return Decimal(str(table[venue]))
+def _recorded_file(kind: str, path: Path) -> ev.FileRecorded:
+    """Return the event that puts a finished recording under the chain."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return ev.FileRecorded(kind, path.name, digest, path.stat().st_size)
+    except OSError:
+        return ev.FileRecorded(kind, path.name, "", 0)
 
 
 def fees_by_venue(settings: Settings, instruments: list[Instrument]) -> dict[str, Decimal]:
     """Return the taker fee in basis points of every venue that the instruments are of."""
-    return {each.venue: fee_bps(settings, each.venue) for each in instruments}
+    return {each.venue: rates_of(settings.paper, each).taker_bps for each in instruments}
 
 
 def load_policy(plan: RunPlan) -> tuple[Policy | None, dict[str, str], str]:
@@ -145,19 +167,31 @@ def load_policy(plan: RunPlan) -> tuple[Policy | None, dict[str, str], str]:
     return policy, policy.digests, policy.note
 
 
-def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWriter,
+def wire(plan: RunPlan, protocol: FeedProtocol, broker: OrderRoad, writer: RunSink,
          history: History, start_ns: int, wall_ns: int,
-         recordings: Recordings | None = None) -> Rig:  # fmt: skip
+         recordings: Recordings | None = None,
+         recorded: ev.RunStarted | None = None) -> Rig:  # fmt: skip
     """Build the engine, write the start of the run and what was recovered.
 
     ``start_ns`` is engine time (the tape's in replay); ``wall_ns`` stays outside the hash.
+    ``recorded`` is the manifest of the run that is lived through again, for its receipt.
     """
     instruments = [feed.instrument for feed in protocol.instruments]
     fees = fees_by_venue(plan.settings, instruments)
     policy, digests, note = load_policy(plan)
-    started = _manifest(plan, protocol.venue, instruments, broker.name, digests, writer)
     latch = KillLatch(plan.state.path)
-    halt = latch.read()
+    found = find(plan.state.path)
+    left = left_by(history, instruments)
+    keeps = recorded is None and plan.source in KEEPING
+    kept = open_account(
+        broker, instruments, left, plan.state.path if keeps else None,
+        None if recorded is None else recorded.broker_start,
+    )  # fmt: skip
+    lookup = Lookup(plan.state.path, {each.name: each.venue for each in instruments})
+    started = recorded or _manifest(
+        plan, protocol.venue, instruments, broker.name, digests, writer, found,
+        ask_at_start(kept, left, lookup, start_ns),
+    )  # fmt: skip
     setup = EngineSetup(
         protocol=protocol,
         settings=plan.settings,
@@ -168,8 +202,11 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWr
         fee_bps=fees[instruments[0].venue],
         fees_by_venue=fees,
         policy=policy,
-        fills=tuple(history.fills_of(instruments)),
-        halted=(halt.reason or "halted") if halt.is_halted else "",
+        fills=left.fills,
+        exits=history.exits_of(instruments),
+        day_marked=history.day_marked,
+        halted=started.halted,
+        records_points=True,
     )
     engine = Engine(setup)
     # Engine time may begin in a past that is lived through; the ledger's begins now.
@@ -177,8 +214,17 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWr
     engine.context.move_to(start_ns)
     engine.context.write(started)
     writer.begin_run(started.run_id, wall_ns)
-    _recover(engine, history)
-    _apply_rearm_request(engine, latch)
+    if recorded is None and plan.capture is not None:
+        note_input_file(plan.state.path, started.run_id, plan.capture)
+    engine.execution.knows_fill = lookup.knows_fill
+    engine.execution.past_status = lookup.past_status
+    session = Session(engine, kept, writer, None if recordings is None else recordings.tape)
+    session.recordings = recordings
+    recover(session, left, started.broker_start)
+    go_on(engine, started)
+    if recorded is None and started.watchdog:
+        writer.flush().result()
+        forget_report(plan.state.path)
     facts = RunFacts(
         account="SIM" if protocol.venue == "sim" else "PAPER",
         source=plan.source_name,
@@ -186,8 +232,6 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: Broker, writer: LedgerWr
         started_ns=wall_ns,
         agent_note=note,
     )
-    session = Session(engine, broker, writer, None if recordings is None else recordings.tape)
-    session.recordings = recordings
     return Rig(session, writer, facts, started.run_id, recordings)
 
 
@@ -197,7 +241,9 @@ def _manifest(
     instruments: list[Instrument],
     broker: str,
     agent: dict[str, str],
-    writer: LedgerWriter,
+    writer: RunSink,
+    found: Found,
+    broker_start: BrokerStart | None,
 ) -> ev.RunStarted:
     settings = plan.settings
     started = ev.RunStarted(
@@ -216,7 +262,16 @@ def _manifest(
         seed=plan.seed,
         source=plan.source,
         agent=agent,
-        settings=msgspec.to_builtins(settings, str_keys=True),
+        settings=settings_tree(settings),
+        lock_digest=lock_digest(),
+        versions=versions(),
+        endpoints=plan.endpoints,
+        previous=previous_checkpoint(plan.state.path),
+        halted=found.halted,
+        halts=found.halts,
+        rearms=found.rearms,
+        watchdog=found.watchdog,
+        broker_start=broker_start,
     )
     head = writer.head()
     basis = msgspec.json.encode([head[0], head[1], started], order="sorted")
@@ -224,43 +279,16 @@ def _manifest(
 
 
 def _instrument_row(instrument: Instrument) -> dict[str, str]:
-    return {
+    """Return what the ledger needs of an instrument; bounds that it does not have are left out."""
+    row = {
         "name": instrument.name,
         "base": instrument.base,
         "quote": instrument.quote,
         "tick_size": plain(instrument.tick_size),
         "lot_size": plain(instrument.lot_size),
     }
-
-
-def _recover(engine: Engine, history: History) -> None:
-    """Journal what the last process left: a paper venue forgets its orders with its process."""
-    positions = {
-        name: book.position_lots
-        for name, book in engine.account.books.items()
-        if book.position_lots
-    }
-    if not positions and not history.open_orders:
-        return
-    note = "orders of the paper venue died with its process" if history.open_orders else ""
-    engine.context.write(
-        ev.Recovered(orders_closed=tuple(history.open_orders), positions=positions, note=note)
-    )
-    engine.context.notify("info", f"recovered {len(positions)} positions from the ledger")
-
-
-def _apply_rearm_request(engine: Engine, latch: KillLatch) -> None:
-    request = latch.rearm_request()
-    if request is not None and engine.context.halted:
-        try:
-            engine.rearm(request.actor, request.reason)
-        except ValueError as error:
-            engine.context.notify("error", f"not re-armed: {error}")
-    elif engine.context.halted:
-        held = [name for name, book in engine.account.books.items() if book.position_lots]
-        left = f"; still open: {', '.join(held)} (k closes it)" if held else ""
-        text = f"HALTED since before this start: {engine.context.halted}{left}"
-        engine.context.notify("error", text)
+    bounds = {name: getattr(instrument, name) for name in BOUNDS}
+    return row | {name: plain(bound) for name, bound in bounds.items() if bound}
 
 
 def open_ledger(state: StateDir) -> tuple[LedgerWriter, History]:
@@ -279,22 +307,25 @@ def make_recordings(
     venues = list(dict.fromkeys(each.venue for each in instruments))
     tape = TapeWriter(state.tapes, instruments, run_id=f"{'+'.join(venues)}-{_stamp(now_ns)}")
     captures: dict[str, CaptureWriter] = {}
+    paths: list[Path] = []
     if settings.feed.record:
         for venue in venues:
             of_venue = tuple(each for each in instruments if each.venue == venue)
-            captures[venue] = _make_capture(settings, state, of_venue, now_ns)
-    return Recordings(state, settings.storage, tape, captures)
+            captures[venue] = _make_capture(settings, state, of_venue, now_ns, paths)
+    return Recordings(state, settings.storage, tape, captures, paths)
 
 
 def _make_capture(
-    settings: Settings, state: StateDir, instruments: tuple[Instrument, ...], now_ns: int
-) -> CaptureWriter:
-    """Open the capture of one venue: a capture tells of one connection."""
+    settings: Settings, state: StateDir, instruments: tuple[Instrument, ...], now_ns: int,
+    made: list[Path],
+) -> CaptureWriter:  # fmt: skip
+    """Open the capture of one venue (it tells of one connection); its files go to ``made``."""
     venue = instruments[0].venue
     names = tuple(each.name for each in instruments)
 
     def path(ns: int) -> Path:
-        return state.captures / f"{venue}-{_stamp(ns)}.jsonl.gz"
+        made.append(state.captures / f"{venue}-{_stamp(ns)}.jsonl.gz")
+        return made[-1]
 
     return CaptureWriter(
         path(now_ns),

@@ -10,6 +10,7 @@ from collections import Counter
 from core.attribution import entry_parts
 from core.backtest_report import Feed, FileReport, Head, Reason, Skill
 from core.blend import Blend
+from core.brokers.fees import rates_of
 from core.clock import NS_PER_S, iso_ns
 from core.engine import Engine
 from core.model import event as ev
@@ -71,15 +72,16 @@ class Collector:
             case ev.Answered():
                 if event.verdict is not Verdict.APPROVED:
                     self._refuse(event.verdict.value, event.note or event.verdict.value)
-            case ev.RiskChecked():
-                if not event.allowed:
-                    self._refuse(event.code, f"denied by the gate: {event.code}")
+            case ev.RiskChecked(allowed=False):
+                self._refuse(event.code, f"denied by the gate: {event.code}")
             case ev.OrderIntended():
                 self._orders += 1
             case ev.OrderChanged():
                 self._on_order(event)
             case ev.Filled():
                 self._on_fill(event)
+            case ev.SlippageMeasured() | ev.MarkedOut():
+                self._purse_of(event.instrument).measure(event)
             case _:
                 pass
 
@@ -87,8 +89,9 @@ class Collector:
         proposal = event.proposal
         self._proposals += 1
         facts = EntryFacts(proposal.mid2_ticks, entry_parts(proposal.forecast, proposal.side))
-        if proposal.action is not Action.EXIT:
-            # An entry is decided only while flat and with no order at work: the past is done.
+        is_held = bool(self._engine.account.position(proposal.instrument))
+        # One that adds to a position joins its entries; from a flat one the past is done.
+        if proposal.action is not Action.EXIT and not is_held:
             self._entries[proposal.instrument] = {}
         self._entries.setdefault(proposal.instrument, {})[proposal.decision_id] = facts
 
@@ -109,9 +112,12 @@ class Collector:
 
     def _on_fill(self, event: ev.Filled) -> None:
         name = event.fill.instrument
-        purse = next(purse for purse in self._purses if purse.has(name))
+        purse = self._purse_of(name)
         purse.take(event, self._entries.get(name, {}).get(event.decision_id))
         purse.sample(self._engine.context.now_ns)
+
+    def _purse_of(self, name: str) -> Purse:
+        return next(purse for purse in self._purses if purse.has(name))
 
     def _refuse(self, code: str, text: str) -> None:
         self._refused[code] += 1
@@ -132,6 +138,7 @@ class Collector:
         engine = self._engine
         self._look()
         counters = engine.protocol.counters
+        rates = rates_of(engine.settings.paper, engine.desks[0].instrument)
         results = tuple(purse.result() for purse in self._purses)
         has_traded = any(result.fills for result in results)
         return FileReport(
@@ -141,6 +148,7 @@ class Collector:
             begin=iso_ns(self._begin_ns) if self._begin_ns else "",
             end=iso_ns(engine.context.now_ns) if self._begin_ns else "",
             fee_bps=engine.fee_bps,
+            maker_fee_bps=rates.maker_bps,
             feed=Feed(counters.frames, counters.refused, counters.gaps, counters.resyncs),
             proposals=self._proposals,
             orders=self._orders,

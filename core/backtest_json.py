@@ -9,6 +9,7 @@ import msgspec
 
 from core.backtest_report import FileReport, Report, Result
 from core.model.instrument import plain
+from core.quality import Quality
 
 FORMAT = "backtest/1"
 
@@ -41,11 +42,25 @@ def _result(result: Result) -> dict[str, Any]:
     fields = msgspec.structs.asdict(result)
     del fields["reach"], fields["exposure_ns"]
     return fields | {
+        "quality": _quality(result.quality),
         "exposure_mean": result.exposure_mean,
         "hit_rate": result.hit_rate,
         "in_market": result.in_market,
         "pnl_before_fees": result.pnl_before_fees,
         "slippage_bps": result.slippage_bps,
+    }
+
+
+def _quality(quality: Quality) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(quality)
+    markouts = [
+        {"horizon_s": one.horizon_s, "fills": one.fills, "mean_bps": one.mean_bps, "gain": one.gain}
+        for one in quality.markouts
+    ]
+    return fields | {
+        "expected_bps": quality.expected_bps,
+        "realized_bps": quality.realized_bps,
+        "markouts": markouts,
     }
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import reduce
@@ -12,6 +13,7 @@ from functools import reduce
 import msgspec
 
 from core.curve import CurvePoint, Reach
+from core.quality import Quality
 
 ZERO = Decimal(0)
 
@@ -82,6 +84,8 @@ class Result(msgspec.Struct, frozen=True):
     flat: Baseline = Baseline()
     buy_and_hold: Baseline = Baseline()
     signals: tuple[SignalPnl, ...] = ()
+    quality: Quality = Quality()
+    """Slippage against the mid as each order was sent, and where the mid went afterwards."""
     reach: Reach = Reach()
 
     @property
@@ -168,6 +172,8 @@ class FileReport(msgspec.Struct, frozen=True):
     """Time of the first record, ISO 8601, UTC; empty where there was none."""
     end: str
     fee_bps: Decimal
+    """For taking."""
+    maker_fee_bps: Decimal
     feed: Feed
     proposals: int
     orders: int
@@ -213,6 +219,7 @@ class Terms(msgspec.Struct, frozen=True):
     min_skill: float
     order_notional: Decimal
     latency_ms: int
+    report_latency_ms: int
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -221,6 +228,12 @@ class Report(msgspec.Struct, frozen=True):
     terms: Terms
     files: tuple[FileReport, ...]
     bad_files: tuple[BadFile, ...] = ()
+
+    @property
+    def sums(self) -> tuple[Result, ...]:
+        """The totals that say more than a line of a file: of currencies that several files have."""
+        counts = Counter(result.currency for file in self.files for result in file.results)
+        return tuple(one for one in self.totals if counts[one.currency] > 1)
 
     @property
     def totals(self) -> tuple[Result, ...]:
@@ -249,6 +262,7 @@ def join(a: Result, b: Result) -> Result:
             a.buy_and_hold.turnover + b.buy_and_hold.turnover,
         ),
         signals=_signals(a.signals + b.signals),
+        quality=a.quality.then(b.quality),
         reach=reach,
         **added,
     )

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from core.clock import Clock
 from core.control import (
     Ack,
     AnyCommand,
     CancelOrder,
     CloseTrade,
+    Compare,
     Confirm,
+    FlattenAll,
     GetSnapshot,
+    Kill,
     KillAll,
     Picture,
     Rearm,
+    ReducePosition,
     Reject,
     Reply,
+    ResolveDifference,
+    ReversePosition,
+    SetExit,
     SetMode,
     Stop,
 )
@@ -32,6 +41,8 @@ from core.session import Session
 from core.snapshot import ClientsView, Snapshot
 
 TRADER = "human:trader"
+DURABLE_S = 0.25
+"""How long the engine may stand still for a moved exit to reach the disk; 5 to 15 ms is usual."""
 
 
 class Commands:
@@ -76,8 +87,9 @@ class Commands:
         if isinstance(command, Stop):
             self._stop(command.reason)
             return Ack(ok=True, text="stopping")
-        if not isinstance(command, KillAll):  # it waits for nothing that is due
+        if not isinstance(command, KillAll | Kill):  # it waits for nothing that is due
             self.session.catch_up()
+            self._note(command)
         try:
             text = self._act(command)
         except (ValueError, LedgerDown, Failed) as error:
@@ -86,8 +98,14 @@ class Commands:
             )
             return Ack(ok=False, text=str(error))
         finally:
+            if isinstance(command, KillAll | Kill):  # nothing comes before its cancels
+                self._note(command)
             self.session.hand_over()
         return Ack(ok=True, text=text)
+
+    def _note(self, command: AnyCommand) -> None:
+        actor = command.actor if isinstance(command, KillAll | Kill | Rearm) else TRADER
+        self.session.note_input("command", msgspec.json.encode(command).decode(), actor)
 
     def _act(self, command: AnyCommand) -> str:
         engine = self.engine
@@ -96,18 +114,62 @@ class Commands:
                 return engine.proposals.answer(key, Verdict.APPROVED, TRADER)
             case Reject(decision_id=key, reason=reason):
                 return engine.proposals.answer(key, Verdict.REJECTED, TRADER, reason)
-            case CloseTrade(instrument=name):
-                return engine.close_trade(name, TRADER, "closed by hand")
+            case CloseTrade() | ReducePosition() | ReversePosition() | SetExit() | FlattenAll():
+                return self._act_on_positions(command)
             case CancelOrder(client_order_id=key):
                 return engine.cancel_order(key, TRADER)
-            case KillAll(actor=actor, reason=reason):
-                return engine.kill_all(actor, reason)
-            case Rearm(actor=actor, reason=reason):
-                return engine.rearm(actor, reason)
+            case KillAll() | Kill() | Rearm():
+                return self._act_on_halts(command)
             case SetMode(mode=mode):
                 return engine.set_mode(mode, TRADER)
+            case Compare():
+                found = self.session.reconciler.compare()
+                return "; ".join(each.text for each in found) or "the broker agrees with us"
+            case ResolveDifference(key=key, remedy=remedy, actor=actor, reason=reason):
+                return self.session.reconciler.resolve(key, remedy, actor, reason)
             case GetSnapshot() | Stop():
                 raise InvariantError(f"{type(command).__name__} was answered before")
+
+    def _act_on_halts(self, command: KillAll | Kill | Rearm) -> str:
+        engine = self.engine
+        match command:
+            case KillAll(actor=actor, reason=reason):
+                return engine.kill_all(actor, reason)
+            case Kill(scope=scope, actor=actor, reason=reason):
+                return engine.kills.kill(scope, actor, reason)
+            case Rearm(actor=actor, reason=reason, scope=scope):
+                return engine.rearm(actor, reason, scope)
+
+    def _act_on_positions(
+        self, command: CloseTrade | ReducePosition | ReversePosition | SetExit | FlattenAll
+    ) -> str:
+        engine = self.engine
+        match command:
+            case CloseTrade(instrument=name):
+                return engine.close_trade(name, TRADER, "closed by hand")
+            case ReducePosition(instrument=name, seen_lots=lots):
+                return engine.positions.reduce(name, TRADER, lots)
+            case ReversePosition(instrument=name, seen_lots=lots):
+                return engine.positions.reverse(name, TRADER, lots, engine.mode)
+            case SetExit(instrument=name, kind=kind, value=value):
+                told = engine.exits.set_by_hand(name, kind, value, TRADER)
+                return told + self._if_not_durable()
+            case FlattenAll():
+                return engine.close_all(TRADER, "all closed by hand")
+
+    def _if_not_durable(self) -> str:
+        """Wait for the disk, not for long; return the warning when it has not answered.
+
+        A stop that the trader has moved must stand where it was put after a crash too.
+        """
+        try:
+            self.session.sink.flush().result(DURABLE_S)
+        except TimeoutError:
+            return "; NOT on disk yet: a crash now would forget it"
+        except (InvariantError, OSError) as error:
+            self.engine.context.lose_ledger(str(error))
+            return "; NO LEDGER: a restart forgets it"
+        return ""
 
     def on_screen_lost(self) -> None:
         """Follow ``[run] on_screen_lost``: the last screen is gone."""
@@ -116,6 +178,7 @@ class Commands:
         if policy == "hold":
             return
         self.session.catch_up()
+        self.session.note_input("screen_lost")
         self.engine.execution.cancel_orders("system", "screen lost")
         if policy == "flatten":
             # Nobody looks: what is closed now must not be opened again a moment later.

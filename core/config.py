@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -21,6 +22,9 @@ MONEY_MAX = Decimal(10**12)
 """A limit of more is a slip of the keyboard."""
 
 _Bps = Annotated[float, Meta(ge=0, le=10_000)]
+_Limit = Annotated[float, Meta(gt=0, le=10_000)]
+_Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+_Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
 _Money = Annotated[Decimal, Meta(description="decimal text above zero")]
 
 
@@ -87,27 +91,96 @@ class StrategySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proposal_life_s: Annotated[float, Meta(ge=0.5, le=600)] = 10.0
     hold_s: Annotated[float, Meta(ge=1, le=86_400)] = 30.0
     cooldown_s: Annotated[float, Meta(ge=0, le=3_600)] = 5.0
+    max_entries: Annotated[int, Meta(ge=1, le=100)] = 1
+
+
+class ExitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The exits that every position carries; 0 switches one off."""
+
+    stop_bps: _Bps = 30.0
+    take_profit_bps: _Bps = 40.0
+    time_stop_s: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
 
 
 class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The limits of the gate. One that is not above zero is no limit, and stops all entries."""
+
+    instruments: tuple[str, ...] = ("*",)
+    max_order_qty: _Money = Decimal(1000)
     max_order_notional: _Money = Decimal(2000)
+    wild_size_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
     max_position_notional: _Money = Decimal(5000)
+    max_gross_exposure: _Money = Decimal(10_000)
     max_daily_loss: _Money = Decimal(200)
-    price_collar_bps: _Bps = 25.0
-    max_spread_bps: _Bps = 100.0
+    max_session_loss: _Money = Decimal(200)
+    max_drawdown: _Money = Decimal(200)
+    max_consecutive_losses: Annotated[int, Meta(ge=1, le=1_000)] = 20
+    loss_pause_s: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
+    price_collar_bps: _Limit = 25.0
+    last_trade_collar_bps: _Limit = 100.0
+    max_spread_bps: _Limit = 100.0
     max_open_orders: Annotated[int, Meta(ge=1, le=64)] = 5
+    max_orders_per_second: Annotated[int, Meta(ge=1, le=1_000)] = 5
     max_orders_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 60
+    max_messages_per_second: Annotated[int, Meta(ge=2, le=1_000)] = 20
+    max_repeated_fills: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    repeated_window_s: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
+    duplicate_window_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1_000
     max_clock_ahead_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1_000
     max_clock_behind_ms: Annotated[int, Meta(ge=1, le=600_000)] = 5_000
+    stock_open: _Clock = "09:30"
+    stock_close: _Clock = "16:00"
+    stock_early_close: _Clock = "13:00"
+    stock_holidays: tuple[_Day, ...] = (
+        "2026-01-01", "2026-01-19", "2026-02-16", "2026-04-03", "2026-05-25", "2026-06-19",
+        "2026-07-03", "2026-09-07", "2026-11-26", "2026-12-25",
+        "2027-01-01", "2027-01-18", "2027-02-15", "2027-03-26", "2027-05-31", "2027-06-18",
+        "2027-07-05", "2027-09-06", "2027-11-25", "2027-12-24",
+        "2028-01-17", "2028-02-21", "2028-04-14", "2028-05-29", "2028-06-19", "2028-07-04",
+        "2028-09-04", "2028-11-23", "2028-12-25",
+    )  # fmt: skip
+    stock_early_closes: tuple[_Day, ...] = (
+        "2026-11-27", "2026-12-24", "2027-11-26", "2028-07-03", "2028-11-24",
+    )  # fmt: skip
     kill_flattens: bool = True
+
+
+class SlippageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    bad_bps: _Limit = 2.0
+    bad_count: Annotated[int, Meta(ge=1, le=100)] = 3
+    pause_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
 
 
 class PaperSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     latency_ms: Annotated[int, Meta(ge=0, le=60_000)] = 20
+    report_latency_ms: Annotated[int, Meta(ge=0, le=60_000)] = 20
+    self_trade: Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement"] = (
+        "cancel_newest"
+    )
     sim_fee_bps: _Bps = 0.1
+    sim_maker_fee_bps: _Bps = 0.1
     binance_fee_bps: _Bps = 10.0
+    binance_maker_fee_bps: _Bps = 10.0
     coinbase_fee_bps: _Bps = 60.0
+    coinbase_maker_fee_bps: _Bps = 40.0
     alpaca_fee_bps: _Bps = 0.0
+    alpaca_maker_fee_bps: _Bps = 0.0
+    alpaca_crypto_fee_bps: _Bps = 25.0
+    alpaca_crypto_maker_fee_bps: _Bps = 15.0
+
+
+class WatchdogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    required: bool = True
+    stall_ms: Annotated[int, Meta(ge=500, le=60_000)] = 2_000
+    answer_ms: Annotated[int, Meta(ge=50, le=10_000)] = 500
+    signal_ms: Annotated[int, Meta(ge=50, le=10_000)] = 500
+    end_after_s: Annotated[float, Meta(ge=0, le=600)] = 10.0
+    when_engine_dies: Literal["cancel", "halt"] = "cancel"
+
+
+class TaxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    lot_method: Literal["fifo", "lifo", "hifo"] = "fifo"
 
 
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,8 +207,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blend: BlendSettings = BlendSettings()
     agent: AgentSettings = AgentSettings()
     strategy: StrategySettings = StrategySettings()
+    exits: ExitSettings = ExitSettings()
     risk: RiskSettings = RiskSettings()
+    slippage: SlippageSettings = SlippageSettings()
     paper: PaperSettings = PaperSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
+    tax: TaxSettings = TaxSettings()
     storage: StorageSettings = StorageSettings()
     screen: ScreenSettings = ScreenSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -150,8 +227,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
     def limits_digest(self) -> str:
-        """Return the sha256 of the risk limits alone, in hex."""
-        return hashlib.sha256(msgspec.json.encode(self.risk, order="sorted")).hexdigest()
+        """Return the sha256 of the risk limits and of the slippage rules, in hex."""
+        limits = {"risk": self.risk, "slippage": self.slippage}
+        return hashlib.sha256(msgspec.json.encode(limits, order="sorted")).hexdigest()
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -226,9 +304,11 @@ def _allowed(hint: Any, error: Exception) -> str:
     if getattr(hint, "__origin__", None) is Literal:
         return f"allowed: {', '.join(map(str, choices))}"
     for meta in getattr(hint, "__metadata__", ()):
-        low = meta.ge if meta.ge is not None else meta.gt
+        if meta.pattern is not None:
+            break
+        low = f"from {meta.ge}" if meta.ge is not None else f"above {meta.gt}"
         kind = hint.__origin__.__name__
-        return f"allowed is {kind} from {low} to {meta.le}"
+        return f"allowed is {kind} {low} to {meta.le}"
     return f"allowed: {error}"
 
 
@@ -245,6 +325,7 @@ def _check_together(settings: Settings, place: str) -> None:
             f"{place}: [risk] max_order_notional was {settings.risk.max_order_notional}; "
             f"allowed is at most max_position_notional {settings.risk.max_position_notional}"
         )
+    findings += _check_limits(settings.risk, place)
     if settings.feed.backoff_first_ms > settings.feed.backoff_max_ms:
         findings.append(
             f"{place}: [feed] backoff_first_ms was {settings.feed.backoff_first_ms}; "
@@ -252,3 +333,25 @@ def _check_together(settings: Settings, place: str) -> None:
         )
     if findings:
         raise ConfigError(findings)
+
+
+def _check_limits(risk: RiskSettings, place: str) -> list[str]:
+    findings = []
+    if risk.max_position_notional > risk.max_gross_exposure:
+        findings.append(
+            f"{place}: [risk] max_position_notional was {risk.max_position_notional}; "
+            f"allowed is at most max_gross_exposure {risk.max_gross_exposure}"
+        )
+    for key in ("stock_holidays", "stock_early_closes"):
+        for day in getattr(risk, key):
+            try:
+                date.fromisoformat(day)
+            except ValueError:
+                findings.append(f"{place}: [risk] {key} held {day!r}; that is no day")
+    if not risk.stock_open < risk.stock_early_close <= risk.stock_close:
+        findings.append(
+            f"{place}: [risk] stock_open was {risk.stock_open}; allowed is before "
+            f"stock_early_close {risk.stock_early_close}, which is not after "
+            f"stock_close {risk.stock_close}"
+        )
+    return findings

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections import deque
 
+from core import scopes
+from core.border import Border
 from core.clock import iso_ns
 from core.errors import InvariantError, LedgerDown
+from core.model.difference import Difference
 from core.model.event import LedgerEvent
 from core.ports import EventSink
 from core.snapshot import Notice
 
 NOTICES_KEPT = 50
+DECISIONS_KEPT = 500
+RUN_DIGITS = 16
+"""Hex digits of the run in every id: 64 bits, and an order id stays below 36 characters."""
 
 
 class RunContext:
@@ -28,21 +34,55 @@ class RunContext:
         self.halted = halted
         """Why no new risk may be taken; empty when it may."""
         self.halted_since_ns = 0
+        self.halts: dict[str, str] = {}
+        """Why single scopes are halted (``core.scopes``), besides ``halted``, which is for all."""
+        self.unguarded = ""
+        """Why no watchdog guards the run though one must; no new risk then. Empty while it may."""
+        self.strategy_decisions: deque[str] = deque(maxlen=DECISIONS_KEPT)
+        """Ids of what the strategy proposed, the newest: a halt of the strategy is about them."""
+        self.pnl = Border("P&L")
+        """Around all that counts profit: a failure there halts, and stands in no kill's way."""
         self.hold_back = ""
         """Why nothing is proposed for now, such as a past being lived through; empty if nothing."""
+        self.differences: tuple[Difference, ...] = ()
+        """Where the broker says other than we; while there is one, nothing new is traded."""
         self.ledger_failure = ""
         """Why the ledger takes nothing any more; empty while it does."""
         self.unwritten = 0
         """Events that a broken ledger did not take."""
         self.notices: deque[Notice] = deque(maxlen=NOTICES_KEPT)
         self._sink = sink
+        self.newest_ids: dict[str, str] = {}
+        """The newest id of each kind."""
         self._ids = 0
         self._notice_count = 0
 
     def new_id(self, kind: str) -> str:
-        """Return a new id, unique over runs: the run's first 8 digits, a letter, a number."""
+        """Return a new id, unique over runs: the run's first digits, a letter, a number.
+
+        Ids are text and nothing reads them apart: those of older ledgers have 8 digits.
+        """
         self._ids += 1
-        return f"{self.run_id[:8]}-{kind}{self._ids}"
+        made = f"{self.run_id[:RUN_DIGITS]}-{kind}{self._ids}"
+        self.newest_ids[kind] = made
+        return made
+
+    def why_closed(self, instrument: str, decision_id: str = "") -> str:
+        """Return why no order for new risk may leave; empty when one may.
+
+        ``decision_id``: of the order, where there is one; a halt of the strategy knows its own.
+        """
+        is_strategys = decision_id in self.strategy_decisions
+        return (
+            self.halted
+            or self.halts.get(scopes.of_instrument(instrument), "")
+            or (self.halts.get(scopes.STRATEGY, "") if is_strategys else "")
+            or self.unguarded
+        )
+
+    def is_own_id(self, key: str) -> bool:
+        """Tell whether this run made the id."""
+        return key.startswith(f"{self.run_id[:RUN_DIGITS]}-")
 
     @property
     def stamp_ns(self) -> int:
@@ -71,6 +111,13 @@ class RunContext:
         except LedgerDown:
             self.unwritten += 1
             return 0
+
+    def keep(self, data: bytes) -> None:
+        """Keep a payload for the next event; a broken ledger loses it and halts the run."""
+        try:
+            self._sink.keep(data)
+        except InvariantError as error:
+            self.lose_ledger(str(error))
 
     def lose_ledger(self, why: str) -> None:
         """Halt: without a ledger nothing new may be traded."""

@@ -13,6 +13,8 @@ import msgspec
 
 from core.errors import TryAgain
 from core.model.decision import Mode
+from core.model.difference import Remedy
+from core.model.exits import ExitKind
 from core.snapshot import Snapshot
 
 SOCKET_NAME = "control.sock"
@@ -48,12 +50,65 @@ class CancelOrder(Command, frozen=True, tag="cancel"):
     client_order_id: str
 
 
+class ReducePosition(Command, frozen=True, tag="reduce"):
+    """Close half of a position with one order."""
+
+    instrument: str
+    seen_lots: int | None = None
+    """The position the trader saw; with another one the command is refused."""
+
+
+class ReversePosition(Command, frozen=True, tag="reverse"):
+    """Close a position, then enter the opposite one through the gate."""
+
+    instrument: str
+    seen_lots: int | None = None
+
+
+class SetExit(Command, frozen=True, tag="exit"):
+    """Move or cancel an attached exit: a price, ``off``, ``auto``, or ``even`` for a stop.
+
+    A time stop takes seconds from now.
+    """
+
+    instrument: str
+    kind: ExitKind
+    value: str
+
+
+class FlattenAll(Command, frozen=True, tag="flatten"):
+    """Cancel all orders and close all positions; trading goes on."""
+
+
 class KillAll(Command, frozen=True, tag="kill"):
     reason: str = "F12"
     actor: str = "human:trader"
 
 
+class Kill(Command, frozen=True, tag="kill_scope"):
+    """Kill one scope: ``strategy``, ``instrument:NAME`` or ``order:ID`` (``core.scopes``)."""
+
+    scope: str
+    reason: str
+    actor: str = "human:trader"
+
+
 class Rearm(Command, frozen=True, tag="rearm"):
+    reason: str
+    actor: str = "human:trader"
+    scope: str = "all"
+
+
+class Compare(Command, frozen=True, tag="compare"):
+    """Compare with the broker now."""
+
+
+class ResolveDifference(Command, frozen=True, tag="resolve"):
+    """Say what to do about a difference from the broker; see ``core.reconcile``."""
+
+    key: str
+    """The difference: an instrument, or an order's client id."""
+    remedy: Remedy
     reason: str
     actor: str = "human:trader"
 
@@ -67,8 +122,10 @@ class Stop(Command, frozen=True, tag="stop"):
 
 
 AnyCommand = (
-    GetSnapshot | Confirm | Reject | CloseTrade | CancelOrder | KillAll | Rearm | SetMode | Stop
-)
+    GetSnapshot | Confirm | Reject | CloseTrade | ReducePosition | ReversePosition | SetExit
+    | FlattenAll | CancelOrder | KillAll | Kill | Rearm | SetMode | Compare | ResolveDifference
+    | Stop
+)  # fmt: skip
 
 
 class Ack(msgspec.Struct, frozen=True, tag_field="r", tag="ack"):

@@ -10,7 +10,9 @@ from decimal import Decimal
 
 import msgspec
 
-from core.account import Account
+from core import scopes
+from core.account import DAY_NS, Account
+from core.attached import AttachedExits
 from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
 from core.context import RunContext
@@ -18,16 +20,21 @@ from core.desk import Desk
 from core.errors import LedgerDown
 from core.execution import Execution
 from core.feeds.protocol import FeedProtocol
-from core.losses import LossWatch
+from core.kill import KillSwitch
+from core.limits.size import size_share
+from core.lots import LotMethod
 from core.model import event as ev
-from core.model.decision import Mode
-from core.model.market import FeedStateChanged, MarketEvent
+from core.model.decision import Action, Mode
+from core.model.market import FeedStateChanged, MarketEvent, TradePrint
 from core.model.order import Fill, OrderReport
 from core.orders import OrderState
 from core.pauses import FAILED_EXITS_MAX, Pauses
+from core.points import DecisionPoints, Weighed
 from core.ports import EventSink, Latch, Policy
+from core.positions import Positions
 from core.proposals import Proposals
-from core.strategy import Hold, Sight, consider
+from core.reconcile import Reconciler
+from core.strategy import Hold, Idea, Sight, consider
 
 LEVELS_SEEN = 20
 
@@ -48,8 +55,14 @@ class EngineSetup(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     fills: tuple[Fill, ...] = ()
     """Fills of this venue from the ledger, oldest first."""
+    exits: dict[str, ev.ExitsSet] = {}
+    """The last EXITS of each open position in the ledger, by instrument."""
+    day_marked: ev.DayMarked | None = None
+    """The last midnight in the ledger."""
     halted: str = ""
     """Why the latch is set at start; empty when it is not."""
+    records_points: bool = False
+    """Whether every decision point goes to the ledger; a backtest keeps its own account."""
 
 
 class Engine:
@@ -61,25 +74,46 @@ class Engine:
         self.fee_bps = setup.fee_bps
         self.fees_by_venue = setup.fees_by_venue
         self.protocol = setup.protocol
-        self.latch = setup.latch
         feeds = setup.protocol.instruments
         self.context = RunContext(setup.run_id, setup.sink, setup.halted)
         self.desks = [Desk(i, feed, setup.settings, setup.policy) for i, feed in enumerate(feeds)]
         self.by_name = {desk.instrument.name: desk for desk in self.desks}
-        self.account = Account(feeds, setup.fills)
-        self.execution = Execution(self.context, self.by_name, self.account, setup.settings.risk)
+        lot_method = LotMethod(setup.settings.tax.lot_method)
+        self.account = Account(feeds, setup.fills, lot_method)
+        self.execution = Execution(
+            self.context, self.by_name, self.account, setup.settings.risk, setup.settings.slippage
+        )
         self.pauses = Pauses(int(setup.settings.strategy.cooldown_s * NS_PER_S))
         self.proposals = Proposals(
             self.context, self.execution, self.account, self.pauses, setup.settings.strategy
         )
+        self.kills = KillSwitch(
+            self.context, self.execution, self.proposals, setup.latch,
+            flattens=setup.settings.risk.kill_flattens,
+        )  # fmt: skip
+        self.exits = AttachedExits(
+            self.context, self.by_name, self.account, self.execution,
+            self.proposals.withdraw, setup.settings.exits,
+        )  # fmt: skip
+        self.exits.restore(setup.fills, setup.exits)
+        self.execution.on_booked = self.exits.after_fill
+        self.positions = Positions(
+            self.context, self.by_name, self.account, self.execution,
+            self.proposals, setup.settings,
+        )  # fmt: skip
         self.holds: dict[str, Hold] = {}
         """Why there is no proposal now, by instrument."""
+        self.points = DecisionPoints(self.context, self.execution, setup.settings.strategy)
+        self._records_points = setup.records_points
         self._cadence_ns = setup.settings.strategy.cadence_ms * NS_PER_MS
         self._next_cadence_ns: int | None = None
         self._next_curve_ns = 0
+        self.reconciler: Reconciler | None = None
+        """Compares us with the broker; set by the session, which has one."""
         self._has_latched = False
-        self._losses = LossWatch(setup.settings.risk.max_daily_loss)
+        self._has_lost_money = False
         self._started_ns = 0
+        self._day_marked = setup.day_marked
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -87,45 +121,84 @@ class Engine:
         """Return when ``advance`` has something to do next, or None before the first event."""
         if self._next_cadence_ns is None:
             return None
-        expiry_ns = self.proposals.next_expiry_ns()
-        return self._next_cadence_ns if expiry_ns is None else min(self._next_cadence_ns, expiry_ns)
+        others_ns = (self.proposals.next_expiry_ns(), self.execution.costs.next_due_ns())
+        return min((self._next_cadence_ns, *(each for each in others_ns if each is not None)))
 
     def start_clock(self, now_ns: int) -> None:
         """Set engine time without thinking about what lies between; at start and after silence."""
         self.context.move_to(now_ns)
-        self._started_ns = self._started_ns or self.context.now_ns
+        if not self._started_ns:
+            self._started_ns = self.context.now_ns
+            marked = self._day_marked
+            is_ours = marked is not None and (
+                (marked.day, marked.instruments)
+                == (self._started_ns // DAY_NS, self._instruments())
+            )
+            self.account.start_run(
+                self._started_ns, marked.unrealized if marked and is_ours else {}
+            )
         self._next_cadence_ns = (self.context.now_ns // self._cadence_ns + 1) * self._cadence_ns
 
     def advance(self, now_ns: int) -> None:
-        """Do what is due at ``now_ns``: expire proposals, go on closing, think."""
+        """Do what is due at ``now_ns``: mark out, expire proposals, go on closing, think."""
         self.context.move_to(now_ns)
         now_ns = self.context.now_ns
         if self.context.ledger_failure and not self._has_latched:
-            self._latch_without_ledger()
+            self._has_latched = True
+            self.kills.latch_without_ledger()
+        self.execution.costs.advance()
         self.proposals.expire()
         if self._next_cadence_ns is None or now_ns < self._next_cadence_ns:
             return
         self._next_cadence_ns += self._cadence_ns
+        self.account.keep_marks()
+        self.context.pnl.ask(self._mark_midnight, None)
         self.execution.step_silence()
-        for name in list(self.execution.closing):
+        if self.reconciler is not None:
+            self.reconciler.step()
+        self._halt_without_money()
+        for name in list(self.execution.closing) if not self.context.hold_back else ():
             self.execution.step_closing(name)
+        self.exits.step()
+        self.positions.step(self.mode)
         for desk in self.desks:
             self._think(desk)
         if now_ns >= self._next_curve_ns and not self.context.hold_back:
             self._next_curve_ns = now_ns + NS_PER_S
-            for money in self.account.by_quote.values():
-                money.sample_curve()
-                why = self._losses.look(money, now_ns)
-                if why and not self.context.halted:
-                    self.kill_all("system", why)
+            why = self.context.pnl.ask(self._watch_money, "")
+            if why and not self.context.halted:
+                self.kill_all("system", why)
 
-    def _latch_without_ledger(self) -> None:
-        """The ledger is gone: latch, cancel; positions stay, for closing them needs a ledger."""
-        self._has_latched = True
-        self.latch.trip(self.context.halted, "system", self.context.stamp_ns)
-        self.execution.cancel_orders("system", "no ledger")
-        for name in self.by_name:
-            self.proposals.withdraw(name, "no ledger")
+    def _mark_midnight(self) -> None:
+        """Write down what open positions are worth as a day begins: the day counts from there."""
+        unrealized = self.account.take_midnight(self.context.now_ns)
+        if unrealized is not None:
+            day = self.context.now_ns // DAY_NS
+            self.context.journal(ev.DayMarked(day, self._instruments(), unrealized))
+
+    def _instruments(self) -> tuple[str, ...]:
+        return tuple(f"{desk.instrument.venue}:{name}" for name, desk in self.by_name.items())
+
+    def _watch_money(self) -> str:
+        """Sample the curves; return which loss limit is reached, if any."""
+        reached = ""
+        for money in self.account.by_quote.values():
+            money.sample_curve()
+            reached = reached or self.execution.guard.losses.look(money, self.context.now_ns)
+        return reached
+
+    def _halt_without_money(self) -> None:
+        """Profit cannot be counted any more: nothing new, and what is open is closed."""
+        if self.context.pnl.failure and not self._has_lost_money:
+            self._has_lost_money = True
+            self.kill_all("system", self.context.pnl.failure)
+
+    def can_trade(self) -> bool:
+        """Return whether an order could leave: before, silence of the loop means nothing."""
+        if self.context.hold_back:
+            return False
+        orders, closing = self.execution.orders.states, self.execution.closing
+        return bool(orders or closing) or any(desk.forecast is not None for desk in self.desks)
 
     # --- in -------------------------------------------------------------------------------------
 
@@ -136,6 +209,8 @@ class Engine:
             self.start_clock(event.ts_recv_ns)
         if isinstance(event, FeedStateChanged):
             self._on_feed_state(self.desks[event.instrument], event)
+        if self.exits.held and not isinstance(event, TradePrint):
+            self.exits.look(self.desks[event.instrument])
 
     def _on_feed_state(self, desk: Desk, event: FeedStateChanged) -> None:
         name = desk.instrument.name
@@ -150,8 +225,14 @@ class Engine:
         """Take what the venue said about one of our orders."""
         known = self.execution.orders.states.get(report.client_order_id)
         was_open = known is not None and not known.status.is_closed
-        self.execution.on_report(report)
-        state = self.execution.orders.states[report.client_order_id]
+        state = self.execution.on_report(report)
+        if report.fill is not None and not self.context.halted:
+            name = report.fill.instrument
+            why = self.context.pnl.ask(lambda: self.execution.guard.tripped(name), "")
+            if why:
+                self.kill_all("system", why)
+        if state is None:
+            return
         if was_open or report.fill is not None:
             self._pause_after(state)
 
@@ -175,8 +256,12 @@ class Engine:
             self.context.notify("warning", f"{desk.instrument.name}: {turn}")
         desk.think(self.context.now_ns, self._position_fraction(desk))
         hold = self._stand_aside(desk)
+        records = self._records_points and self.points.is_due(self.mode)
+        weighed: Weighed | None = None
         if hold is None:
-            seen = consider(self._sight(desk), self.settings.strategy)
+            sight = self._sight(desk)
+            seen = self._unless_halted(consider(sight, self.settings.strategy))
+            weighed = self.points.weigh(sight) if records else None
             try:
                 hold = (
                     seen
@@ -190,21 +275,34 @@ class Engine:
         else:
             self.holds[desk.instrument.name] = hold
             self.proposals.note_no_trade(desk, hold)
+        if records:
+            self.points.take(desk, self.mode, weighed, hold)
+
+    def _unless_halted(self, seen: Idea | Hold) -> Idea | Hold:
+        """Hold back what a halted strategy would open; what makes a position smaller goes on."""
+        why = self.context.halts.get(scopes.STRATEGY, "")
+        if not why or isinstance(seen, Hold) or seen.action is Action.EXIT:
+            return seen
+        return Hold("halted", f"strategy halted: {why}", True, seen.edge_bps, seen.cost_bps)
 
     def _stand_aside(self, desk: Desk) -> Hold | None:
         """Return why the strategy is not even asked, or None."""
         name = desk.instrument.name
         is_held = self.account.position(name) != 0
         pause_ns = self.pauses.left_ns(name, self.context.now_ns, is_held=is_held)
+        context, own = self.context, scopes.of_instrument(name)
+        halted = context.halted or context.halts.get(own, "")
         reasons = (
             (self.mode is Mode.OBSERVE, "observe", "observe mode: no proposals"),
-            (bool(self.context.halted), "halted", f"halted: {self.context.halted}"),
+            (bool(halted), "halted", f"halted: {halted}"),
             (bool(self.context.hold_back), "hold_back", self.context.hold_back),
+            (bool(self.context.differences), "broker_agrees", self.execution.guard.differences()),
             (not desk.is_live, "feed", f"feed {desk.feed.state.value}: {desk.feed.reason}"),
             (bool(desk.clock.doubt) and not is_held, "clock", desk.clock.doubt),
             (desk.forecast is None, "warming", "warming up: too few seconds of book yet"),
             (name in self.proposals.pending, "pending", ""),
             (name in self.execution.closing, "closing", "closing the position"),
+            (name in self.positions.reversing, "closing", "reversing the position"),
             (bool(self.execution.orders.open_states(name)), "working", "an order is working"),
             (pause_ns > 0, "pause", f"pausing {pause_ns / NS_PER_S:.0f} s after the last one"),
         )
@@ -233,6 +331,10 @@ class Engine:
             volatility_bucket=desk.bucket,
             position_lots=book.position_lots,
             held_ns=self._held_ns(book.opened_ns),
+            entries=self.exits.entries(desk.instrument.name),
+            may_add=not desk.clock.doubt
+            and self.pauses.left_ns(desk.instrument.name, self.context.now_ns, is_held=False) <= 0,
+            size_share=size_share(desk.bucket, self.settings.risk),
             fee_bps=float(self.fees_by_venue.get(desk.instrument.venue, self.fee_bps)),
         )
 
@@ -261,63 +363,36 @@ class Engine:
         """
         if name not in self.by_name:
             raise ValueError(f"{name} is not traded in this run")
+        self.positions.forget(name)
         self.proposals.withdraw(name, why)
         self.context.journal(ev.KillTripped(scope=name, actor=actor, reason=why))
         canceled = self.execution.cancel_orders(actor, why, name)
         closing = self.execution.close(name, actor, why)
         end = "closing the position" if closing else "no position to close"
-        return f"{name}: {canceled} orders canceled, {end}{self._if_no_ledger()}"
+        return f"{name}: {canceled} orders canceled, {end}{self.kills.if_no_ledger()}"
+
+    def close_all(self, actor: str, why: str) -> str:
+        """Withdraw all proposals, cancel all orders and close all positions; trading goes on."""
+        orders, pending = self.execution.orders, self.proposals.pending
+        told = [
+            self.close_trade(name, actor, why)
+            for name in self.by_name
+            if self.account.position(name) or orders.open_states(name) or name in pending
+        ]
+        goes_on = f"; {self.mode.value} mode goes on" if self.mode is not Mode.OBSERVE else ""
+        return "; ".join(told) + goes_on if told else f"nothing is open{goes_on}"
 
     def kill_all(self, actor: str, why: str) -> str:
-        """Close the gate, latch it on disk, cancel every order, close every position.
-
-        Nothing before the cancels can fail: the ledger is told after them.
-        """
-        self.context.halted = why or "killed"
-        self.context.halted_since_ns = self.context.stamp_ns
-        durable = self.latch.trip(self.context.halted, actor, self.context.stamp_ns)
-        canceled = self.execution.cancel_orders(actor, why)
-        self.context.journal(ev.KillTripped(scope="all", actor=actor, reason=why))
-        for name in self.by_name:
-            self.proposals.withdraw(name, why)
-        flattens = self.settings.risk.kill_flattens
-        self.execution.keeps_flat = (actor, why) if flattens else None
-        closing = self.flatten(actor, why) if flattens else 0
-        text = f"KILLED by {actor} ({why}): {canceled} orders canceled, {closing} closing"
-        text += self._if_no_ledger()
-        if not durable:
-            text += "; the latch could NOT be written to disk"
-        self.context.notify("error", text)
-        return text
+        """Kill everything and return what was done, in words; see ``core.kill``."""
+        return self.kills.kill(scopes.ALL, actor, why)
 
     def flatten(self, actor: str, why: str) -> int:
         """Start closing every position; return how many."""
-        return sum(self.execution.close(name, actor, why) for name in self.by_name)
+        return self.kills.flatten(actor, why)
 
-    def _if_no_ledger(self) -> str:
-        """Return the warning that positions stay: closing is trading, and needs a ledger."""
-        return "; NO LEDGER: positions stay open" if self.context.ledger_failure else ""
-
-    def rearm(self, actor: str, reason: str) -> str:
+    def rearm(self, actor: str, reason: str, scope: str = scopes.ALL) -> str:
         """Open the gate again. Errors: ``ValueError`` saying what stands against it."""
-        if self.context.ledger_failure:
-            raise ValueError("the ledger is down; restart the engine")
-        if not reason.strip():
-            raise ValueError("re-arming needs a reason")
-        if not self.context.halted:
-            raise ValueError("nothing is halted")
-        if self.execution.orders.open_states() or self.execution.closing:
-            raise ValueError("orders or closes are still working")
-        self.context.write(ev.Rearmed(actor=actor, reason=reason.strip()))
-        try:
-            self.latch.rearm()
-        except OSError as error:
-            raise ValueError(f"the latch cannot be removed: {error.strerror}") from error
-        self.context.halted = ""
-        self.context.halted_since_ns = 0
-        self.execution.keeps_flat = None
-        self.context.notify("warning", f"re-armed by {actor}: {reason.strip()}")
-        return "re-armed"
+        return self.kills.rearm(actor, reason, scope)
 
     def set_mode(self, mode: Mode, actor: str) -> str:
         """Change the mode; open proposals are withdrawn."""

@@ -13,21 +13,27 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from core import scopes
 from core.clock import NS_PER_MS, NS_PER_S, iso_ns
 from core.desk import Desk
 from core.engine import Engine
 from core.model.decision import Proposal
+from core.model.difference import REMEDIES
 from core.model.instrument import Instrument, plain
 from core.model.market import FeedState
 from core.model.order import Side
 from core.orders import QUEUE_BOUND
+from core.picture_costs import costs_view, fill_cost_view
+from core.picture_exits import adding_words, doing, exits_view, planned_exits
 from core.picture_feed import connection_views, feed_view, known_prices, recording_view
+from core.picture_unknown import bare_positions, unknown_pnl
 from core.session import Session
 from core.snapshot import (
     AgentPane,
     Bar,
     BookLevel,
     ClientsView,
+    DifferenceView,
     FillView,
     HealthView,
     InstrumentView,
@@ -63,6 +69,7 @@ def build(session: Session, facts: RunFacts, number: int, made_ns: int,
           frames_per_s: float | None = None) -> Snapshot:  # fmt: skip
     """Return the snapshot; ``ledger`` is the head as (seq, hash in hex)."""
     engine = session.engine
+    pnl = engine.context.pnl
     return Snapshot(
         number=number,
         ts_ns=engine.context.now_ns,
@@ -76,10 +83,11 @@ def build(session: Session, facts: RunFacts, number: int, made_ns: int,
         version=facts.version,
         instruments=tuple(_instrument(session, desk, facts) for desk in engine.desks),
         proposals=tuple(_proposal(engine, p.proposal) for p in engine.proposals.pending.values()),
-        positions=_positions(engine),
+        positions=pnl.ask(lambda: _positions(engine), bare_positions(engine)),
         orders=_orders(engine),
         fills=_fills(engine),
-        pnl=_pnl(engine),
+        pnl=pnl.ask(lambda: _pnl(engine), unknown_pnl(engine)),
+        costs=costs_view(engine.execution.costs),
         risk=_risk(engine),
         health=_health(session, ledger),
         notices=tuple(engine.context.notices),
@@ -221,6 +229,8 @@ def _proposal(engine: Engine, proposal: Proposal) -> ProposalView:
         shares=tuple(
             SignalView(share.name, share.value, share.share) for share in proposal.forecast.shares
         ),
+        exits=planned_exits(engine, proposal),
+        exits_note=adding_words(engine, proposal),
     )
 
 
@@ -243,6 +253,8 @@ def _positions(engine: Engine) -> tuple[PositionView, ...]:
                 unrealized=None if mark2 is None else plain(book.unrealized(mark2)),
                 realized=plain(book.realized),
                 held_s=max(0, held_ns) // NS_PER_S,
+                exits=exits_view(engine, name),
+                doing=doing(engine, name),
             )
         )
     return tuple(views)
@@ -284,6 +296,7 @@ def _fills(engine: Engine) -> tuple[FillView, ...]:
                 fee=plain(fill.fee),
                 realized=plain(row.realized),
                 rationale=row.rationale,
+                cost=fill_cost_view(engine.execution.costs, fill),
             )
         )
     return tuple(views)
@@ -319,12 +332,23 @@ def _risk(engine: Engine) -> RiskView:
         for desk in engine.desks
         if not desk.is_live
     ]
+    for name in engine.by_name:
+        why = engine.execution.guard.stops.why(name, context.now_ns)
+        doubts += [f"{name}: {why}"] if why else []
+    closed = [f"{scopes.words(scope)} HALTED: {why}" for scope, why in context.halts.items()]
+    closed += [context.unguarded] if context.unguarded else []
+    closed += [each.text for each in context.differences]
     return RiskView(
         is_halted=bool(context.halted),
         halt_reason=context.halted,
         halt_since=iso_ns(context.halted_since_ns) if context.halted_since_ns else "",
-        blocked="; ".join(doubts),
+        blocked="; ".join([*closed, *doubts]),
         last_denial=engine.execution.last_denial,
+        differences=tuple(
+            DifferenceView(each.key, each.text, tuple(r.value for r in REMEDIES[each.kind]))
+            for each in context.differences
+        ),
+        halts=dict(context.halts),
     )
 
 
@@ -338,8 +362,9 @@ def _rss_mib() -> float:
 
 
 def _health(session: Session, ledger: tuple[int, str]) -> HealthView:
+    orders = session.engine.execution.orders
     return HealthView(
-        queue_depth=session.engine.execution.orders.queue_depth,
+        queue_depth=orders.queue_depth,
         queue_bound=QUEUE_BOUND,
         decision_us_p50=session.decision_timings.percentile_us(50),
         decision_us_p99=session.decision_timings.percentile_us(99),
@@ -347,4 +372,11 @@ def _health(session: Session, ledger: tuple[int, str]) -> HealthView:
         ledger_seq=ledger[0],
         ledger_hash=ledger[1][:12],
         rss_mib=_rss_mib(),
+        queue_waiting_ms=orders.waiting_ns(session.engine.context.now_ns) // NS_PER_MS,
+        queue_longest_ms=orders.queue.longest_wait_ns // NS_PER_MS,
+        queue_deepest=orders.queue.deepest,
+        queue_refused=orders.queue.refused,
+        queue_overtaken=orders.queue.overtaken,
+        fills_repeated=orders.queue.repeated_fills,
+        orders_in_doubt=sum(state.is_in_doubt for state in orders.open_states()),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from core.model.decision import AgentView
 from core.model.event import LedgerEvent
 from core.model.market import TradePrint
-from core.model.order import Order, OrderReport
+from core.model.order import BrokerOrder, Fill, Order, OrderReport
 
 
 class EventSink(Protocol):
@@ -21,6 +21,12 @@ class EventSink(Protocol):
 
         ``cause`` is the sequence number of the event that led to this one.
         Errors: ``InvariantError`` once a write has failed; nothing may trade after that.
+        """
+
+    def keep(self, data: bytes) -> None:
+        """Keep ``data`` as a payload that the next event names; durable before that event is.
+
+        Errors: ``InvariantError`` as ``append``.
         """
 
     def flush(self) -> Future[None]:
@@ -37,7 +43,7 @@ class Policy(Protocol):
         """Return the view for one feature vector, float64[N_FEATURES], and position in [-1, 1]."""
 
 
-class Broker(Protocol):
+class OrderRoad(Protocol):
     """Where orders go. Synchronous and deterministic in time; live venues adapt behind it."""
 
     name: str
@@ -63,11 +69,39 @@ class Broker(Protocol):
         """Return and forget the reports made since the last call."""
 
 
-class Latch(Protocol):
-    """The kill latch: on disk, survives everything."""
+class Broker(OrderRoad, Protocol):
+    """A road for orders that also remembers: what it holds for us, beside what we believe."""
 
-    def trip(self, reason: str, actor: str, ts_ns: int) -> bool:
-        """Latch; return whether it is durable. Never raises."""
+    def ask(self, client_order_id: str, now_ns: int) -> None:
+        """Ask how an order stands: its fills and its status come again as reports.
+
+        A broker that does not know the order reports NOT_FOUND.
+        """
+
+    def open_orders(self) -> list[BrokerOrder]:
+        """Return what works there, whoever sent it, of this run's instruments."""
+
+    def positions(self) -> dict[str, int]:
+        """Return the lots held there, by instrument of this run; no entry means none."""
+
+    def fills_since(self, ts_ns: int) -> list[Fill]:
+        """Return the fills at or after ``ts_ns``, oldest first, of this run's instruments."""
+
+    def trouble(self) -> str:
+        """Return why it cannot be believed or asked; empty if it can."""
+
+
+class Latch(Protocol):
+    """The kill latch of one scope: on disk, survives everything."""
+
+    def of(self, scope: str) -> Latch:
+        """Return the latch of another scope; see ``core.scopes``."""
+
+    def trip(self, reason: str, actor: str, ts_ns: int, *, flattens: bool = False) -> bool:
+        """Latch; return whether it is durable. Never raises.
+
+        ``flattens``: a start that finds the latch goes on with closing positions.
+        """
 
     def rearm(self) -> None:
         """Unlatch. Errors: ``OSError`` if the latch could not be removed."""

@@ -89,6 +89,7 @@ class Proposals:
         if not verdict.allowed:
             return Hold(verdict.code, verdict.why, True, idea.edge_bps, idea.cost_bps)
         proposal = self._proposal(desk, idea, verdict.checks)
+        self._context.strategy_decisions.append(proposal.decision_id)
         seq = self._context.write(ev.Decided(proposal=proposal, mode=mode))
         self._execution.remember(proposal.decision_id, proposal.rationale)
         self.pending[name] = Pending(proposal, seq)

@@ -33,10 +33,13 @@ class Recordings:
         bounds: StorageSettings,
         tape: TapeWriter,
         captures: Mapping[str, CaptureWriter],
+        capture_paths: list[Path] | None = None,
     ) -> None:
         self.tape = tape
         self.captures = dict(captures)
         """One a venue; none where recording is off."""
+        self.capture_paths = capture_paths if capture_paths is not None else []
+        """Every file that the captures made, in order; they may begin new ones as they go."""
         self.files_removed = 0
         """By this run, of any run."""
         self.tapes_bytes = 0

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from core.clock import NS_PER_S, Clock
 from core.feeds.capture import CaptureReader
 from core.feeds.replaying import Player, without_last_close
-from core.session import Session
+from core.session import SILENCE_NS, Session
 
 YIELD_EVERY = 512
 """Records between two looks at commands when a replay runs as fast as it goes."""
 PAUSE_S_MAX = 0.05
+HEARD = frozenset({"recv", "http", "open", "close"})
+"""Kinds of records that bring time to the session; nothing is waited for before the others."""
 
 
 async def run_replay(
@@ -36,7 +38,7 @@ async def run_replay(
             await asyncio.sleep(0)
             if progress is not None:
                 progress(count)
-        if speed is not None:
+        if speed is not None and record.kind in HEARD:
             await _wait_for(session, clock, start_ns, first_ns, record.ns, speed)
         player.give(record)
     player.finish()
@@ -45,8 +47,15 @@ async def run_replay(
 async def _wait_for(
     session: Session, clock: Clock, start_ns: int, first_ns: int, tape_ns: int, speed: float
 ) -> None:
-    """Wait until the tape's time has come; timers run meanwhile at the tape's pace."""
+    """Wait until the tape's time has come; timers run meanwhile at the tape's pace.
+
+    Whatever the pace, the same timers run: a silence that a replay at full speed steps over is
+    not lived through here.
+    """
     due_ns = start_ns + int((tape_ns - first_ns) / speed)
+    timer_ns = session.next_due_ns()
+    is_silence = timer_ns is not None and tape_ns - timer_ns > SILENCE_NS
     while (ahead_ns := due_ns - clock.now_ns()) > 0:
         await asyncio.sleep(min(PAUSE_S_MAX, ahead_ns / NS_PER_S))
-        session.run_timers(min(tape_ns, first_ns + int((clock.now_ns() - start_ns) * speed)))
+        if not is_silence:
+            session.run_timers(min(tape_ns, first_ns + int((clock.now_ns() - start_ns) * speed)))

@@ -89,6 +89,27 @@ class VenueKeys:
         return "the OS keyring"
 
 
+def keep_text(name: str, text: str, store: KeyStore | None = None) -> None:
+    """Keep a secret text in the OS keyring. Errors: ``UserError`` where there is none."""
+    try:
+        (store or _keyring()).set_password(SERVICE, name, text)
+    except _no_keyring() as error:
+        raise UserError("this system has no OS keyring, or it is locked") from error
+
+
+def find_text(name: str, store: KeyStore | None = None) -> str | None:
+    """Return a secret text of the OS keyring; None where it, or the keyring, is not there."""
+    with contextlib.suppress(*_no_keyring()):
+        return (store or _keyring()).get_password(SERVICE, name)
+    return None
+
+
+def forget_text(name: str, store: KeyStore | None = None) -> None:
+    """Remove a secret text from the OS keyring, if it is there."""
+    with contextlib.suppress(*_no_keyring()):
+        (store or _keyring()).delete_password(SERVICE, name)
+
+
 def loopback_keys() -> VenueKeys:
     """Return the stand-in that a test bed on this machine is given: it needs no real keys."""
     return VenueKeys("loopback-key", "loopback-secret", "the test bed's stand-in")

@@ -26,6 +26,7 @@ from core.control import (
     Ack,
     AnyCommand,
     GetSnapshot,
+    Kill,
     KillAll,
     Reply,
     command_decoder,
@@ -194,7 +195,9 @@ class _Connection(asyncio.Protocol):
             return
         replies: dict[int, Reply] = {}
         # A kill overtakes whatever was sent before it; replies keep the order of the requests.
-        by_urgency = sorted(enumerate(commands), key=lambda item: not isinstance(item[1], KillAll))
+        by_urgency = sorted(
+            enumerate(commands), key=lambda item: not isinstance(item[1], KillAll | Kill)
+        )
         for place, command in by_urgency:
             if isinstance(command, GetSnapshot):
                 # A screen that leaves in order says so with its last question.

@@ -7,6 +7,7 @@ feed it: before anything is taken at a time, everything that was due before that
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ from core.feeds.handover import Replacer
 from core.feeds.joined import Joined
 from core.feeds.link import FeedLink
 from core.feeds.protocol import FeedCounters, FeedProtocol
+from core.model.event import InputTaken
 from core.model.market import (
     BookMoved,
     FeedOutput,
@@ -27,6 +29,7 @@ from core.model.market import (
 )
 from core.orders import Submit
 from core.ports import Broker, EventSink, RowSink
+from core.reconcile import Reconciler
 from core.recordings import Recordings
 
 SILENCE_NS = 120 * NS_PER_S
@@ -80,6 +83,10 @@ class Session:
         """Tape and capture with their bounds; None in a replay. Read by the picture."""
         self._due_ns = 0
         """Nothing is due before; 0 when something happened since that was found out."""
+        self._brought_ns = 0
+        """How far time was brought to the engine."""
+        self.reconciler = Reconciler(engine.context, engine.execution, engine.account, broker)
+        engine.reconciler = self.reconciler
         self.links: dict[str, FeedLink] = {}
         """What the sockets count, by venue; empty where there are none."""
 
@@ -118,6 +125,7 @@ class Session:
 
     def on_http_failed(self, url: str, reason: str, now_ns: int) -> list[FeedOutput]:
         self.run_timers(now_ns)
+        self.note_input("http_failed", json.dumps([url, reason]))
         return self._take(self.inner.on_http_failed(url, reason, now_ns))
 
     def on_close(self, reason: str, now_ns: int) -> list[FeedOutput]:
@@ -126,11 +134,15 @@ class Session:
 
     def on_time(self, now_ns: int) -> list[FeedOutput]:
         self.run_timers(now_ns)
-        return self._take(self.inner.on_time(now_ns))
+        outputs = self.inner.on_time(now_ns)
+        if any(isinstance(output, FeedStateChanged) for output in outputs):
+            self.note_input("time")
+        return self._take(outputs)
 
     def install(self, handover: Replacer, now_ns: int) -> list[FeedOutput]:
         """Go on with the protocol of a second connection; see ``core.feeds.handover``."""
         self.run_timers(now_ns)
+        self.note_input("handover")
         self.inner, outputs = handover.replace(self.inner, now_ns)
         # What the old connection was to be asked for is not the new one's business.
         self.late_requests.clear()
@@ -168,6 +180,7 @@ class Session:
 
     def run_timers(self, now_ns: int) -> None:
         """Run everything that was due up to ``now_ns``, each at its own time."""
+        self._brought_ns = max(self._brought_ns, now_ns)
         while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
             if now_ns - due_ns > SILENCE_NS:
                 due_ns = now_ns
@@ -184,11 +197,34 @@ class Session:
             self.hand_over()
         self._due_ns = due_ns or 0
 
-    def catch_up(self) -> None:
-        """Run what is due by the wall clock, where there is one; before a command acts."""
+    def pass_time(self) -> None:
+        """Run what is due by the wall clock, where there is one."""
         if self.clock is not None:
             self.run_timers(self.clock.now_ns())
-            self.engine.context.move_to(self.clock.now_ns())
+
+    def catch_up(self) -> None:
+        """Bring engine time itself to the wall clock, where there is one; before a command acts."""
+        if self.clock is not None:
+            now_ns = self.clock.now_ns()
+            self.run_timers(now_ns)
+            self.engine.context.move_to(now_ns)
+
+    def note_input(self, kind: str, text: str = "", actor: str = "system") -> None:
+        """Journal what enters beside the market data, and where: a replay gives it again there."""
+        self.engine.context.journal(
+            InputTaken(
+                kind=kind,
+                actor=actor,
+                frames=self.counters.frames,
+                brought_ns=self._brought_ns,
+                text=text,
+            )
+        )
+
+    def set_unguarded(self, why: str) -> None:
+        """Take that no watchdog guards the run, so nothing new may be opened; empty: one does."""
+        self.engine.context.unguarded = why
+        self.note_input("watchdog", why)
 
     def _take_outputs_of_time(self, now_ns: int) -> None:
         for output in self.inner.on_time(now_ns):
@@ -208,6 +244,8 @@ class Session:
         self._due_ns = 0
         while (cancel := self.engine.execution.orders.pop_cancel()) is not None:
             self.broker.cancel(cancel.client_order_id, self.engine.context.now_ns)
+        while (asked := self.engine.execution.orders.pop_ask()) is not None:
+            self.broker.ask(asked, self.engine.context.now_ns)
         self._take_reports()
 
     def hand_over(self) -> None:
@@ -236,16 +274,26 @@ class Session:
             self.broker.submit(submit.order, self.engine.context.now_ns)
             self._take_reports()
 
+    def send_next(self) -> None:
+        """Send the next order of the queue, whose intent is durable."""
+        submit = self.engine.execution.orders.pop_submit()
+        if submit is not None:
+            self._submit(submit)
+
     async def settle_forever(self) -> None:
         """Send queued orders one after the other, each after its intent is durable."""
         assert self.wake is not None
         while True:
             await self.wake.wait()
             self.wake.clear()
-            while (submit := self.engine.execution.orders.pop_submit()) is not None:
+            orders = self.engine.execution.orders
+            # It stays in the queue until it leaves: when it leaves is noted, for the replay.
+            while (submit := orders.next_submit()) is not None:
                 try:
                     await asyncio.wrap_future(self.sink.flush())
                 except (InvariantError, OSError) as error:
                     self._keep_in(submit, error)
                     continue
-                self._submit(submit)
+                if orders.next_submit() is submit:
+                    self.note_input("sent", submit.order.client_order_id)
+                    self.send_next()

@@ -69,6 +69,22 @@ class AgentPane(msgspec.Struct, frozen=True):
     """Where it was trained and how it did there."""
 
 
+class ExitsView(msgspec.Struct, frozen=True):
+    """The exits attached to a position. None of a level or of the time: it is off."""
+
+    stop: str | None
+    target: str | None
+    left_s: float | None
+    """Until the time stop; below zero it is overdue."""
+    stop_bps: float | None
+    """From the price that would touch it; None while off or without a book to believe."""
+    target_bps: float | None
+    by_hand: tuple[str, ...] = ()
+    """Kinds that the trader has set."""
+    blind: str = ""
+    """Why none of them can act now; empty while they can."""
+
+
 class PositionView(msgspec.Struct, frozen=True):
     instrument: str
     lots: int
@@ -78,6 +94,10 @@ class PositionView(msgspec.Struct, frozen=True):
     unrealized: str | None
     realized: str
     held_s: int
+    exits: ExitsView | None = None
+    """None while flat."""
+    doing: str = ""
+    """``closing`` or ``reversing`` while that goes on."""
 
 
 class OrderView(msgspec.Struct, frozen=True):
@@ -91,6 +111,34 @@ class OrderView(msgspec.Struct, frozen=True):
     age_ms: int
 
 
+class FillCostView(msgspec.Struct, frozen=True):
+    """What the order of a fill cost against the mid it found, and where the mid went after it."""
+
+    expected_bps: float | None
+    realized_bps: float | None
+    """Of the whole order; None until it has ended. Above zero is worse for us."""
+    cost: str | None
+    """The same in quote currency."""
+    is_bad: bool
+    markout_1s_bps: float | None
+    """Of this fill; None: not due yet, or there was no book to believe. Above zero is our way."""
+    markout_10s_bps: float | None
+
+
+class CostsView(msgspec.Struct, frozen=True):
+    """Means over the newest orders (at most 500) that have ended with a fill, and their fills."""
+
+    orders: int = 0
+    expected_bps: float | None = None
+    realized_bps: float | None = None
+    markout_1s_bps: float | None = None
+    markout_10s_bps: float | None = None
+    bad_in_a_row: int = 0
+    """Of the worst instrument."""
+    bad_count: int = 0
+    """As many in a row pause an instrument."""
+
+
 class FillView(msgspec.Struct, frozen=True):
     seq: int
     time: str
@@ -101,6 +149,8 @@ class FillView(msgspec.Struct, frozen=True):
     fee: str
     realized: str
     rationale: str
+    cost: FillCostView | None = None
+    """None if its order is not remembered, as after a restart."""
 
 
 class SignalView(msgspec.Struct, frozen=True):
@@ -129,6 +179,10 @@ class ProposalView(msgspec.Struct, frozen=True):
     life_ms: int
     rationale: str
     shares: tuple[SignalView, ...]
+    exits: ExitsView | None = None
+    """What the entry will carry, as a fill at its limit would set it; distances from there."""
+    exits_note: str = ""
+    """Said in place of them, of an entry that adds to a position."""
 
 
 class InstrumentView(msgspec.Struct, frozen=True):
@@ -157,6 +211,15 @@ class InstrumentView(msgspec.Struct, frozen=True):
     """Why there is no proposal now, in words; empty when one is open."""
 
 
+class DifferenceView(msgspec.Struct, frozen=True):
+    """Where the broker says other than we; nothing new is traded while there is one."""
+
+    key: str
+    text: str
+    remedies: tuple[str, ...]
+    """What the trader may say about it."""
+
+
 class PnlView(msgspec.Struct, frozen=True):
     currency: str
     realized: str
@@ -179,6 +242,9 @@ class RiskView(msgspec.Struct, frozen=True):
     blocked: str
     """Why no new order may leave now, though not halted; empty when one may."""
     last_denial: str
+    differences: tuple[DifferenceView, ...] = ()
+    halts: dict[str, str] = {}
+    """Why single scopes are halted (``core.scopes``), besides all of it."""
 
 
 class HealthView(msgspec.Struct, frozen=True):
@@ -192,6 +258,19 @@ class HealthView(msgspec.Struct, frozen=True):
     ledger_hash: str
     """First 12 hex digits of the newest event's hash; empty while the writer has none."""
     rss_mib: float
+    queue_waiting_ms: int = 0
+    """How long the oldest order in the queue waits."""
+    queue_longest_ms: int = 0
+    """Longest time from an order's decision to its leaving, since the start."""
+    queue_deepest: int = 0
+    queue_refused: int = 0
+    """Orders denied because the queue was full."""
+    queue_overtaken: int = 0
+    """Cancels that went before an order that waited."""
+    fills_repeated: int = 0
+    """Fills told again; each counted once."""
+    orders_in_doubt: int = 0
+    """Orders the venue is being asked about."""
 
 
 class ConnectionView(msgspec.Struct, frozen=True):
@@ -294,5 +373,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     clients: ClientsView = ClientsView()
     frames_per_s: float | None = None
     """Over the last seconds; None before there were two looks."""
+    costs: CostsView = CostsView()
     finished: str = ""
     """Why the feed ended for good (end of capture, fatal error); empty while it runs."""

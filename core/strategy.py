@@ -6,6 +6,8 @@ when the probability turns or the time is up. It never flips a position in one o
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import numpy as np
 
@@ -13,6 +15,7 @@ from core.config import StrategySettings
 from core.model.decision import Action, AgentView, Forecast
 from core.model.instrument import Instrument
 from core.model.order import Side
+from core.slippage import depth_lots, entry_limit
 
 
 class Sight(msgspec.Struct, frozen=True):
@@ -29,6 +32,12 @@ class Sight(msgspec.Struct, frozen=True):
     held_ns: int
     fee_bps: float
     """Taker fee of the venue."""
+    size_share: float = 1.0
+    """Share of ``order_notional`` that the volatility throttle leaves to an entry."""
+    entries: int = 1
+    """Of the position, while there is one."""
+    may_add: bool = True
+    """Neither a pause nor a doubt stands against one more."""
 
     @property
     def mid2_ticks(self) -> int:
@@ -60,9 +69,21 @@ class Hold(msgspec.Struct, frozen=True):
 
 def consider(sight: Sight, settings: StrategySettings) -> Idea | Hold:
     """Return the idea for this instant, or why there is none."""
-    if sight.position_lots:
-        return _consider_exit(sight, settings)
-    return _consider_entry(sight, settings)
+    if not sight.position_lots:
+        return _consider_entry(sight, settings)
+    seen = _consider_exit(sight, settings)
+    if isinstance(seen, Idea) or not sight.may_add or sight.entries >= settings.max_entries:
+        return seen
+    return _consider_adding(sight, settings) or seen
+
+
+def _consider_adding(sight: Sight, settings: StrategySettings) -> Idea | None:
+    """Return an entry on the side of the position, judged like the first one; None for none."""
+    idea = _consider_entry(sight, settings)
+    if isinstance(idea, Hold) or idea.side.sign * sight.position_lots < 0:
+        return None
+    words = f"Adds to the position, entry {sight.entries + 1} of at most {settings.max_entries}."
+    return msgspec.structs.replace(idea, rationale=f"{words} {idea.rationale}")
 
 
 def _consider_exit(sight: Sight, settings: StrategySettings) -> Idea | Hold:
@@ -78,7 +99,7 @@ def _consider_exit(sight: Sight, settings: StrategySettings) -> Idea | Hold:
         return Hold("holding", f"holding: P(up) {sight.forecast.p_up:.3f}, {left:.0f} s left")
     side = Side.SELL if sign > 0 else Side.BUY
     lots = abs(sight.position_lots)
-    cost = sight.fee_bps + _spread_bps(sight) / 2 + _walk_bps(sight, side, lots)
+    cost = weigh_exit(sight)[1]
     return Idea(
         Action.EXIT, side, lots, limit_for(sight.bids, sight.asks, side, settings.slippage_bps),
         0.0, cost, f"Exit: {why}.",
@@ -95,16 +116,24 @@ def _consider_entry(sight: Sight, settings: StrategySettings) -> Idea | Hold:
             f"{settings.threshold:g} of one half",
         )
     side = Side.BUY if lean > 0 else Side.SELL
-    lots = _entry_lots(sight, settings)
+    lots = entry_lots(sight, settings)
     if lots <= 0:
-        return Hold("too_small", "order_notional is less than one lot", is_wanted=True)
-    edge = 2 * abs(lean) * _to_bps(sight, forecast.mean_move_ticks)
-    cost = 2 * sight.fee_bps + _spread_bps(sight) + 2 * _walk_bps(sight, side, lots)
+        throttled = "" if sight.size_share == 1 else f" times {sight.size_share:g} while wild"
+        why = f"order_notional{throttled} is less than one lot"
+        return Hold("too_small", why, is_wanted=True)
+    limit = entry_limit(sight.bids, sight.asks, side, settings.slippage_bps)
+    if limit is None:
+        why = (
+            f"half the spread is {_spread_bps(sight) / 2:.2f} bps, beyond the "
+            f"{settings.slippage_bps:g} bps an entry may pay"
+        )
+        return Hold("too_wide", why, is_wanted=True)
+    lots = min(lots, depth_lots(sight.asks if side is Side.BUY else sight.bids, side, limit))
+    edge, cost = weigh_entry(sight, side, lots)
     blocked = _blocked(forecast, settings, edge, cost)
     if blocked is not None:
         return blocked
     action = Action.ENTER_LONG if side is Side.BUY else Action.ENTER_SHORT
-    limit = limit_for(sight.bids, sight.asks, side, settings.slippage_bps)
     return Idea(action, side, lots, limit, edge, cost, _rationale(sight, side, edge, cost))
 
 
@@ -127,9 +156,28 @@ def _blocked(
     return None
 
 
-def _entry_lots(sight: Sight, settings: StrategySettings) -> int:
+def weigh_entry(sight: Sight, side: Side, lots: int) -> tuple[float, float]:
+    """Return expected edge and cost in and out, in bps, of entering ``lots`` on one side."""
+    lean = side.sign * (sight.forecast.p_up - 0.5)
+    edge = 2 * lean * _to_bps(sight, sight.forecast.mean_move_ticks)
+    cost = 2 * sight.fee_bps + _spread_bps(sight) + 2 * _walk_bps(sight, side, lots)
+    return edge, cost
+
+
+def weigh_exit(sight: Sight) -> tuple[float, float]:
+    """Return what leaving the position saves by the forecast, and what it costs, in bps."""
+    side = Side.SELL if sight.position_lots > 0 else Side.BUY
+    lean = side.sign * (sight.forecast.p_up - 0.5)
+    edge = 2 * lean * _to_bps(sight, sight.forecast.mean_move_ticks)
+    walk = _walk_bps(sight, side, abs(sight.position_lots))
+    return edge, sight.fee_bps + _spread_bps(sight) / 2 + walk
+
+
+def entry_lots(sight: Sight, settings: StrategySettings) -> int:
+    """Return the lots that ``order_notional`` buys at the mid, throttled by the volatility."""
     price = sight.instrument.price(sight.mid2_ticks) / 2
-    return int(settings.order_notional / (price * sight.instrument.lot_size))
+    notional = settings.order_notional * Decimal(str(sight.size_share))
+    return int(notional / (price * sight.instrument.lot_size))
 
 
 def limit_for(bids: np.ndarray, asks: np.ndarray, side: Side, slippage_bps: float) -> int:

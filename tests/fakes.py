@@ -21,7 +21,7 @@ from core.model.market import (
     FeedStateChanged,
     TradePrint,
 )
-from core.model.order import Fill, Order, OrderReport, ReportKind
+from core.model.order import BrokerOrder, Fill, Order, OrderReport, ReportKind
 
 START_NS = 1_700_000_000 * NS_PER_S
 BTC = Instrument(
@@ -39,6 +39,7 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.events: list[tuple[int, LedgerEvent, int | None]] = []
+        self.kept: list[bytes] = []
         self.is_broken = False
         self.flushes = 0
 
@@ -47,6 +48,11 @@ class MemorySink:
             raise InvariantError("disk is full")
         self.events.append((ts_ns, event, cause))
         return len(self.events)
+
+    def keep(self, data: bytes) -> None:
+        if self.is_broken:
+            raise InvariantError("disk is full")
+        self.kept.append(data)
 
     def flush(self) -> Future[None]:
         if self.is_broken:
@@ -67,9 +73,15 @@ class MemoryLatch:
     def __init__(self) -> None:
         self.reason = ""
         self.is_durable = True
+        self.flattens = False
+        self.scoped: dict[str, MemoryLatch] = {}
 
-    def trip(self, reason: str, actor: str, ts_ns: int) -> bool:
+    def of(self, scope: str) -> MemoryLatch:
+        return self.scoped.setdefault(scope, MemoryLatch())
+
+    def trip(self, reason: str, actor: str, ts_ns: int, *, flattens: bool = False) -> bool:
         self.reason = f"{reason} by {actor}"
+        self.flattens = flattens
         return self.is_durable
 
     def rearm(self) -> None:
@@ -135,6 +147,11 @@ class HandBroker:
         self.submitted: list[Order] = []
         self.canceled: list[str] = []
         self.reports: list[OrderReport] = []
+        self.asked: list[str] = []
+        self.working: list[BrokerOrder] = []
+        self.held: dict[str, int] = {}
+        self.filled: list[Fill] = []
+        self.failure = ""
 
     def submit(self, order: Order, now_ns: int) -> None:
         self.submitted.append(order)
@@ -155,6 +172,21 @@ class HandBroker:
         reports, self.reports = self.reports, []
         return reports
 
+    def ask(self, client_order_id: str, now_ns: int) -> None:
+        self.asked.append(client_order_id)
+
+    def open_orders(self) -> list[BrokerOrder]:
+        return list(self.working)
+
+    def positions(self) -> dict[str, int]:
+        return dict(self.held)
+
+    def fills_since(self, ts_ns: int) -> list[Fill]:
+        return [fill for fill in self.filled if fill.ts_ns >= ts_ns]
+
+    def trouble(self) -> str:
+        return self.failure
+
     def fill(self, order: Order, lots: int, ticks: int, ts_ns: int, fee: str = "0.1") -> None:
         """Queue a fill report."""
         fill = Fill(
@@ -169,6 +201,9 @@ class HandBroker:
             is_maker=False,
             ts_ns=ts_ns,
         )
+        self.filled.append(fill)
+        held = self.held.get(order.instrument, 0)
+        self.held[order.instrument] = held + order.side.sign * lots
         self.reports.append(OrderReport(ReportKind.FILLED, order.client_order_id, ts_ns, fill=fill))
 
     def report(self, order: Order, kind: ReportKind, ts_ns: int, reason: str = "") -> None:

@@ -73,7 +73,9 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & (LEARNING | SCREEN | {"numpy", "numba", "polars", "sqlite3", "asyncio"})
 
 
-@pytest.mark.parametrize("words", [["status"], ["kill"], ["rearm", "--reason", "x"], ["stop"]])
+@pytest.mark.parametrize(
+    "words", [["status"], ["kill"], ["rearm", "--reason", "x"], ["stop"], ["watchdog"]]
+)
 def test_commands_of_an_emergency_load_no_kernels(words: list[str], tmp_path: Path) -> None:
     code, loaded, _ = loaded_by(FRONT_DOOR, *words, "--state", str(tmp_path))
     assert code in {0, 3}

@@ -61,9 +61,27 @@ ACTIONS: tuple[ActionSpec, ...] = (
         "Exit", where="everywhere", in_footer=True,
     ),
     ActionSpec(
+        "halt_instrument", "K", "K", "halt instrument",
+        "Kill the instrument at once, as k, and halt it until re-armed; the others trade on.",
+        "Exit",
+    ),
+    ActionSpec(
+        "halt_strategy", "S", "S", "halt strategy",
+        "Halt the strategy at once: cancel its entries, let it open nothing more until re-armed. "
+        "Positions keep their exits, and your own keys work.",
+        "Exit",
+    ),
+    ActionSpec(
         "rearm", "r", "r", "re-arm",
-        "Allow trading again after a halt. Asks for a typed reason, which goes to the ledger.",
+        "Allow trading again after a halt: of all, else of the selected instrument, else of what "
+        "is halted. Asks for a typed reason, which goes to the ledger.",
         "Engine", in_footer=True,
+    ),
+    ActionSpec(
+        "difference", "d", "d", "broker differs",
+        "Resolve a difference between us and the broker: take its position, cancel or keep an "
+        "order that is not ours, mark one that is gone. Asks for a typed reason.",
+        "Engine",
     ),
     ActionSpec(
         "mode", "m", "m", "mode",
@@ -92,11 +110,35 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("focus_last", "shift+tab", "shift+tab", "last pane", "Move to the pane before.",
                "View", in_palette=False),
     ActionSpec("detail", "enter", "enter", "detail",
-               "Show the chosen fill with its whole rationale.", "View", in_palette=False),
+               "Show the chosen fill with its whole story from the ledger.", "View",
+               in_palette=False),
     ActionSpec("feeds", "f", "f", "feeds",
                "Show every feed: state, since when and why, what was lost, sockets, recordings.",
                "View", in_footer=True),
-    ActionSpec("help", "question_mark,f1", "?", "help", "Show this sheet.", "View",
+    ActionSpec(
+        "set_stop", "s", "s", "stop",
+        "Move or cancel the stop of the position: a price, off, auto, or even for the entry price. "
+        "Takes the chosen row of positions or orders, else the selected instrument.",
+        "Position", in_footer=True,
+    ),
+    ActionSpec("set_target", "t", "t", "target",
+               "Move or cancel the target, likewise: a price, off or auto.",
+               "Position", in_footer=True),
+    ActionSpec("reduce", "h", "h", "half",
+               "Close half of the position with one order, at once.",
+               "Position", in_footer=True),
+    ActionSpec(
+        "reverse", "v", "v", "reverse",
+        "Turn the position over: close it, then enter the opposite through the gate. Asks first.",
+        "Position", in_footer=True,
+    ),
+    ActionSpec(
+        "flatten_all", "x", "x", "flatten all",
+        "Cancel all orders and close all positions; trading goes on, and auto mode may enter "
+        "again. Asks first.",
+        "Position", in_footer=True,
+    ),
+    ActionSpec("help", "question_mark,f1", "?", "help", "Show this sheet.", "Screen",
                in_footer=True),
     ActionSpec(
         "leave", "ctrl+q", "ctrl+q", "quit",

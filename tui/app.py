@@ -11,7 +11,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,20 +21,39 @@ from textual.screen import Screen
 from textual.types import CSSPathType
 from typing_extensions import override
 
+from core import scopes
 from core.clock import Clock, SystemClock
 from core.config import ScreenSettings
-from core.control import SOCKET_NAME, AnyCommand, KillAll, Rearm, SetMode, Stop
+from core.control import (
+    SOCKET_NAME,
+    AnyCommand,
+    FlattenAll,
+    Kill,
+    KillAll,
+    Rearm,
+    ResolveDifference,
+    ReversePosition,
+    SetExit,
+    SetMode,
+    Stop,
+)
 from core.latch import KillLatch
 from core.model.decision import Mode
+from core.model.difference import Remedy
+from core.model.exits import ExitKind
 from core.ports import Latch
 from tui.actions import ACTIONS, bindings
 from tui.frames import FramePacer
 from tui.palette import styles
+from tui.present.positions import reverse_lines
 from tui.present.scene import Said
 from tui.present.text import clean
+from tui.screens.confirm import ConfirmScreen
 from tui.screens.desk import DeskScreen
+from tui.screens.difference import DifferenceScreen
+from tui.screens.exit import ExitScreen
 from tui.screens.feed import FeedScreen
-from tui.screens.fill import FillScreen
+from tui.screens.fill import FillScreen, TellStory
 from tui.screens.help import HelpScreen
 from tui.screens.leave import LeaveScreen
 from tui.screens.mode import ModeScreen
@@ -60,6 +79,7 @@ class TapewrightApp(App[int]):
         min_labels: int | None = None,
         latch: Latch | None = None,
         stopwatch: Callable[[], int] = time.process_time_ns,
+        tell_story: TellStory | None = None,
     ) -> None:
         super().__init__()
         self.animation_level = "none"
@@ -68,6 +88,7 @@ class TapewrightApp(App[int]):
         self._clock = clock
         self._owns_engine = owns_engine
         self._latch = latch
+        self._tell_story = tell_story
         self._pacer = FramePacer(settings.hz, stopwatch)
         self._wanted = asyncio.Event()
         self._drawn: object = None
@@ -145,13 +166,13 @@ class TapewrightApp(App[int]):
 
     async def _carry(self, command: AnyCommand, label: str) -> bool:
         """Send and say how it ended. A kill that did not arrive stays in the banner."""
-        is_kill = isinstance(command, KillAll)
+        is_kill = isinstance(command, KillAll | Kill)
         self.say(Said("info", f"{label}: sent, waiting for the engine"))
         try:
             ack = await self._source.send(command)
         except EngineLost as error:
             self.state.withdraw_answer(command)
-            latched = self._latch_alone(command) if isinstance(command, KillAll) else ""
+            latched = self._latch_alone(command) if isinstance(command, KillAll | Kill) else ""
             self.say(Said("error", f"{label}: NOT DONE{latched}: {error}", sticks=is_kill))
             return False
         if not ack.ok:
@@ -163,11 +184,15 @@ class TapewrightApp(App[int]):
         self.say(Said("warning" if is_kill else "info", f"{label}: {ack.text}"))
         return True
 
-    def _latch_alone(self, kill: KillAll) -> str:
+    def _latch_alone(self, kill: KillAll | Kill) -> str:
         """Write the latch that a lost engine cannot, so that the next one starts halted."""
         if self._latch is None:
             return ""
-        is_durable = self._latch.trip(kill.reason, kill.actor, self._clock.now_ns())
+        scope = kill.scope if isinstance(kill, Kill) else scopes.ALL
+        latch = self._latch if scope == scopes.ALL else self._latch.of(scope)
+        is_durable = latch.trip(
+            kill.reason, kill.actor, self._clock.now_ns(), flattens=scope != scopes.STRATEGY
+        )
         return ", only latched" if is_durable else ", NOT latched"
 
     def say(self, said: Said) -> None:
@@ -194,9 +219,62 @@ class TapewrightApp(App[int]):
         """Kill the selected trade."""
         self.dispatch(self.state.close_trade(self._clock.now_ns()), "kill trade")
 
+    def halt_instrument(self) -> None:
+        """Kill and halt the selected instrument."""
+        self.dispatch(self.state.halt_instrument(self._clock.now_ns()), "halt instrument")
+
+    def halt_strategy(self) -> None:
+        """Halt what the strategy opens."""
+        self.dispatch(Kill(scopes.STRATEGY, "key S"), "halt strategy")
+
     def cancel_order(self) -> None:
         """Cancel the chosen order."""
         self.dispatch(self.state.cancel_order(), "cancel order")
+
+    def reduce(self) -> None:
+        """Close half of the chosen position."""
+        self.dispatch(self.state.reduce(self._clock.now_ns()), "half")
+
+    def ask_exit(self, kind: ExitKind) -> None:
+        """Ask where the stop or the target of the chosen position goes, and send it."""
+        held = self.state.position(self._clock.now_ns())
+        if isinstance(held, Said):
+            self.say(held)
+            return
+        name = held.instrument
+
+        def typed(value: str | None) -> None:
+            if value is not None:
+                self.dispatch(SetExit(name, kind, value), f"{kind.value} {name}")
+
+        self.push_screen(ExitScreen(kind, held), typed)
+
+    def ask_reverse(self) -> None:
+        """Ask before the chosen position is turned over."""
+        held = self.state.position(self._clock.now_ns())
+        if isinstance(held, Said):
+            self.say(held)
+            return
+        command = ReversePosition(held.instrument, held.lots)
+        self.ask_first(f"REVERSE {held.instrument}?", reverse_lines(held), command, "reverse")
+
+    def ask_flatten(self) -> None:
+        """Ask before everything is closed."""
+        words = self.state.open_words()
+        if not words:
+            self.say(Said("info", "nothing sent: nothing is open"))
+            return
+        lines = [*words, "", "Trading goes on: in auto mode a new entry may follow. F12 halts too."]
+        self.ask_first("FLATTEN ALL?", lines, FlattenAll(), "flatten all")
+
+    def ask_first(self, title: str, lines: Sequence[str], command: AnyCommand, label: str) -> None:
+        """Show what ``command`` does and send it when the trader says yes."""
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self.dispatch(command, label)
+
+        self.push_screen(ConfirmScreen(title, lines), answered)
 
     # --- looking around ----------------------------------------------------------------------
 
@@ -237,7 +315,7 @@ class TapewrightApp(App[int]):
         if fill is None:
             self.say(Said("info", "choose a fill first (tab to FILLS)"))
         else:
-            self.push_screen(FillScreen(fill))
+            self.push_screen(FillScreen(fill, self._tell_story))
 
     def ask_mode(self) -> None:
         """Ask for a mode and send it."""
@@ -254,16 +332,34 @@ class TapewrightApp(App[int]):
 
     def ask_rearm(self) -> None:
         """Ask for the reason and re-arm; only while halted."""
-        snapshot = self.state.newest
-        if snapshot is None or not snapshot.risk.is_halted:
+        halted = self.state.halted(self._clock.now_ns())
+        if halted is None:
             self.say(Said("info", "nothing to re-arm: trading is not halted"))
             return
+        scope, why = halted
 
         def reasoned(reason: str | None) -> None:
             if reason is not None:
-                self.dispatch(Rearm(reason), "re-arm")
+                self.dispatch(Rearm(reason, scope=scope), "re-arm")
 
-        self.push_screen(RearmScreen(snapshot.risk.halt_reason), reasoned)
+        self.push_screen(RearmScreen(why), reasoned)
+
+    def ask_difference(self) -> None:
+        """Show the first difference from the broker and ask what to do; only while there is one."""
+        snapshot = self.state.newest
+        differences = () if snapshot is None else snapshot.risk.differences
+        if not differences:
+            self.say(Said("info", "the broker agrees with us"))
+            return
+        first = differences[0]
+
+        def resolved(word: tuple[str, str] | None) -> None:
+            if word is not None:
+                remedy, reason = word
+                command = ResolveDifference(first.key, Remedy(remedy), reason)
+                self.dispatch(command, f"{remedy} {first.key}")
+
+        self.push_screen(DifferenceScreen(first, len(differences)), resolved)
 
     # --- leaving -----------------------------------------------------------------------------
 
@@ -319,15 +415,17 @@ def run_screen(
     settings: ScreenSettings,
     owns_engine: bool,
     min_labels: int | None = None,
+    tell_story: TellStory | None = None,
 ) -> int:
     """Show the engine of ``state_dir`` until the trader leaves; return the exit code.
 
-    ``owns_engine``: leaving stops the engine. Exit code 1 when that stop did not arrive.
+    ``owns_engine``: leaving stops the engine. ``tell_story``: tells of a fill from the ledger,
+    which the screen does not know. Exit code 1 when that stop did not arrive.
     """
     source = SocketSource(state_dir / SOCKET_NAME)
     app = TapewrightApp(
         source, settings, SystemClock(), owns_engine=owns_engine, min_labels=min_labels,
-        latch=KillLatch(state_dir),
+        latch=KillLatch(state_dir), tell_story=tell_story,
     )  # fmt: skip
     # What is imported by now stays: taking it out of the collector's sight halves its longest
     # pause in the screen (48 to 27 ms at 160x45).

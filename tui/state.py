@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core import scopes
 from core.clock import NS_PER_MS
-from core.control import AnyCommand, CancelOrder, CloseTrade, Confirm, Reject
-from core.snapshot import FillView, Snapshot
+from core.control import (
+    AnyCommand,
+    CancelOrder,
+    CloseTrade,
+    Confirm,
+    Kill,
+    ReducePosition,
+    Reject,
+)
+from core.snapshot import FillView, PositionView, Snapshot
 from tui.present.blotter import close_words, trade_instrument
 from tui.present.scene import CONFIRM_GUARD_MS, Said, Scene
 
@@ -202,6 +211,42 @@ class DeskState:
         if not instrument:
             return Said("warning", "nothing sent: no instrument is known yet; F12 kills everything")
         return CloseTrade(instrument)
+
+    def halt_instrument(self, now_ns: int) -> AnyCommand | Said:
+        """Return the command that kills and halts the selected instrument."""
+        instrument = trade_instrument(self._scene(self._drawn, now_ns))
+        if not instrument:
+            return Said("warning", "nothing sent: no instrument is known yet; F12 kills everything")
+        return Kill(scopes.of_instrument(instrument), "key K")
+
+    def halted(self, now_ns: int) -> tuple[str, str] | None:
+        """Return the scope that a re-arm is about and why it is halted; None if nothing is."""
+        if self.newest is None:
+            return None
+        risk = self.newest.risk
+        if risk.is_halted:
+            return scopes.ALL, risk.halt_reason
+        shown = scopes.of_instrument(trade_instrument(self._scene(self._drawn, now_ns)))
+        scope = shown if shown in risk.halts else next(iter(risk.halts), None)
+        return None if scope is None else (scope, f"{scopes.words(scope)}: {risk.halts[scope]}")
+
+    def position(self, now_ns: int) -> PositionView | Said:
+        """Return the position that the keys are about, or why there is none to act on."""
+        scene = self._scene(self._drawn, now_ns)
+        name = trade_instrument(scene)
+        positions = () if self._drawn is None else self._drawn.positions
+        held = next((each for each in positions if each.instrument == name and each.lots), None)
+        if held is None:
+            return Said("info", f"nothing sent: no position in {name or 'any instrument'}")
+        doubt = scene.doubt()
+        if doubt:
+            return Said("warning", f"nothing sent: the picture cannot be believed ({doubt})")
+        return held
+
+    def reduce(self, now_ns: int) -> AnyCommand | Said:
+        """Return the command that closes half of the position that was drawn."""
+        held = self.position(now_ns)
+        return held if isinstance(held, Said) else ReducePosition(held.instrument, held.lots)
 
     def cancel_order(self) -> AnyCommand | Said:
         """Return the command that cancels the chosen order."""

@@ -97,6 +97,8 @@ class CaptureReader:
         """The file ended inside a line or inside the compressed data."""
         self.n_records = 0
         """Records read by the iteration so far, the first line not counted."""
+        self.bytes_read = 0
+        """Bytes of the file that the records so far lie in, about: for a progress bar."""
         self.skipped = 0
         """Lines of a kind that ``capture/1`` does not have."""
         first = next(self._chunks(), b"").partition(b"\n")[0]
@@ -168,8 +170,13 @@ class CaptureReader:
                     raise CaptureError(f"{self.path}: the file is empty")
                 is_gzip = head.startswith(_GZIP_MAGIC)
                 reader = _Inflate() if is_gzip else None
+                self.bytes_read = 0
                 while head:
-                    yield from reader.feed(head) if reader else (head,)
+                    end = self.bytes_read + len(head)
+                    for block in reader.feed(head) if reader else (head,):
+                        self.bytes_read = end - (reader.left_bytes if reader else 0)
+                        yield block
+                    self.bytes_read = end
                     head = file.read(_BLOCK_BYTES)
                 if reader:
                     yield reader.rest()
@@ -184,6 +191,8 @@ class _Inflate:
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(_GZIP_WINDOW)
         self._is_damaged = False
+        self.left_bytes = 0
+        """Of what it was fed, not inflated yet."""
 
     @property
     def is_complete(self) -> bool:
@@ -201,6 +210,7 @@ class _Inflate:
                 yield _salvage(saved, data)
                 return
             data = self._inflate.unused_data or self._inflate.unconsumed_tail
+            self.left_bytes = len(data)
             if block:
                 yield block
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +26,10 @@ class _Filter(msgspec.Struct):
     kind: str = msgspec.field(name="filterType")
     tick_size: str = msgspec.field(name="tickSize", default="")
     step_size: str = msgspec.field(name="stepSize", default="")
+    min_qty: str = msgspec.field(name="minQty", default="0")
+    max_qty: str = msgspec.field(name="maxQty", default="0")
     min_notional: str = msgspec.field(name="minNotional", default="0")
+    max_notional: str = msgspec.field(name="maxNotional", default="0")
 
 
 class _BinanceSymbol(msgspec.Struct):
@@ -60,6 +64,9 @@ class _CoinbaseProduct(msgspec.Struct):
     base_currency_id: str
     quote_currency_id: str
     quote_min_size: str = "0"
+    quote_max_size: str = "0"
+    base_min_size: str = "0"
+    base_max_size: str = "0"
     is_disabled: bool = False
     view_only: bool = False
 
@@ -91,14 +98,18 @@ def _binance_instrument(one: _BinanceSymbol) -> Instrument:
     by_kind = {each.kind: each for each in one.filters}
     notional = by_kind.get("NOTIONAL") or by_kind.get("MIN_NOTIONAL")
     try:
+        size = by_kind["LOT_SIZE"]
         return Instrument(
             venue="binance",
             name=one.symbol,
             base=one.base,
             quote=one.quote,
             tick_size=parse_decimal(by_kind["PRICE_FILTER"].tick_size),
-            lot_size=parse_decimal(by_kind["LOT_SIZE"].step_size),
+            lot_size=parse_decimal(size.step_size),
             min_notional=parse_decimal(notional.min_notional if notional else "0"),
+            min_qty=parse_decimal(size.min_qty),
+            max_qty=_most(size.max_qty),
+            max_notional=_most(notional.max_notional if notional else "0"),
         )
     except (KeyError, ValueRefused) as error:
         raise UserError(f"binance {one.symbol}: its filters could not be read ({error})") from error
@@ -134,6 +145,9 @@ def _coinbase_instrument(product: _CoinbaseProduct) -> Instrument:
             tick_size=parse_decimal(product.price_increment),
             lot_size=parse_decimal(product.base_increment),
             min_notional=parse_decimal(product.quote_min_size),
+            min_qty=parse_decimal(product.base_min_size or "0"),
+            max_qty=_most(product.base_max_size),
+            max_notional=_most(product.quote_max_size),
         )
     except ValueRefused as error:
         name = product.product_id
@@ -174,6 +188,11 @@ def _coinbase_exchange_instrument(product: _CoinbaseExchangeProduct) -> Instrume
     except ValueRefused as error:
         what = f"coinbase-exchange {product.id}"
         raise UserError(f"{what}: its increments could not be read ({error})") from error
+
+
+def _most(text: str) -> Decimal | None:
+    """Return an upper bound; a venue's zero says that it has none."""
+    return parse_decimal(text or "0") or None
 
 
 def is_loopback(address: str) -> bool:

@@ -52,6 +52,12 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
     min_notional: Decimal = Decimal(0)
     """Smallest order value the venue takes, in quote currency."""
     version: int = 1
+    min_qty: Decimal = Decimal(0)
+    """Smallest order quantity the venue takes, in base currency; often more than a lot."""
+    max_qty: Decimal | None = None
+    """Largest order quantity, in base currency; None: the venue tells none."""
+    max_notional: Decimal | None = None
+    """Largest order value, in quote currency; None: the venue tells none."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

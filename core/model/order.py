@@ -1,6 +1,6 @@
 """Orders, their states and reports, fills.
 
-The order status table is the one place where a status may change (``next_status``).
+How a status may change is in ``core.model.lifecycle``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
-
-from core.errors import InvariantError
 
 
 class Side(StrEnum):
@@ -29,7 +27,17 @@ class Side(StrEnum):
 
 class TimeInForce(StrEnum):
     IOC = "IOC"
+    """Immediate or cancel: what cannot trade on arrival ends."""
+    FOK = "FOK"
+    """Fill or kill: trades whole on arrival or not at all."""
     GTC = "GTC"
+    """Good till canceled: what cannot trade on arrival rests."""
+    DAY = "DAY"
+    """Rests like GTC and ends with the venue's trading day."""
+
+    @property
+    def may_rest(self) -> bool:
+        return self in {TimeInForce.GTC, TimeInForce.DAY}
 
 
 class OrderStatus(StrEnum):
@@ -59,59 +67,6 @@ _CLOSED = frozenset(
         OrderStatus.EXPIRED,
     }
 )
-_S = OrderStatus
-TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
-    _S.INITIALIZED: frozenset({_S.DENIED, _S.SUBMITTED}),
-    _S.SUBMITTED: frozenset(
-        {
-            _S.ACCEPTED,
-            _S.REJECTED,
-            _S.PARTIALLY_FILLED,
-            _S.FILLED,
-            _S.PENDING_CANCEL,
-            _S.CANCELED,
-            _S.EXPIRED,
-            _S.UNKNOWN,
-        }
-    ),
-    _S.ACCEPTED: frozenset(
-        {_S.PARTIALLY_FILLED, _S.FILLED, _S.PENDING_CANCEL, _S.CANCELED, _S.EXPIRED, _S.UNKNOWN}
-    ),
-    _S.PARTIALLY_FILLED: frozenset(
-        {_S.PARTIALLY_FILLED, _S.FILLED, _S.PENDING_CANCEL, _S.CANCELED, _S.EXPIRED, _S.UNKNOWN}
-    ),
-    _S.PENDING_CANCEL: frozenset(
-        {
-            _S.PARTIALLY_FILLED,
-            _S.FILLED,
-            _S.CANCELED,
-            _S.EXPIRED,
-            _S.REJECTED,
-            _S.ACCEPTED,
-            _S.PENDING_CANCEL,
-            _S.UNKNOWN,
-        }
-    ),
-    _S.UNKNOWN: frozenset(
-        {
-            _S.ACCEPTED,
-            _S.REJECTED,
-            _S.PARTIALLY_FILLED,
-            _S.FILLED,
-            _S.CANCELED,
-            _S.EXPIRED,
-            _S.PENDING_CANCEL,
-        }
-    ),
-}
-"""Allowed next statuses. A closed status has none."""
-
-
-def next_status(status: OrderStatus, wanted: OrderStatus) -> OrderStatus:
-    """Return ``wanted`` if the table allows it. Errors: ``InvariantError`` otherwise."""
-    if wanted not in TRANSITIONS.get(status, frozenset()):
-        raise InvariantError(f"order status {status} -> {wanted} was not in the table")
-    return wanted
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -128,6 +83,12 @@ class Order(msgspec.Struct, frozen=True):
     reduces: bool
     """True if it can only make the position smaller."""
     decided_ns: int
+    post_only: bool = False
+    """It may only rest: an order that would take is rejected."""
+    closes: tuple[str, ...] = ()
+    """Venue fill ids of the lots it closes first, chosen before it leaves; empty: the oldest."""
+    stamp: str = ""
+    """Of the gate, for this order as it passed (``core.gate.stamp_of``); empty before."""
 
 
 class Fill(msgspec.Struct, frozen=True):
@@ -143,6 +104,12 @@ class Fill(msgspec.Struct, frozen=True):
     fee_currency: str
     is_maker: bool
     ts_ns: int
+    fee_value: Decimal | None = None
+    """What a fee in another currency was worth in quote currency when it was paid."""
+    fee_value_source: str = ""
+    """Where that price came from, such as ``binance BNBUSDT mid``; empty without one."""
+    closes: tuple[str, ...] = ()
+    """The lots that its order had chosen to close, as in the order's durable intent."""
 
 
 class ReportKind(StrEnum):
@@ -154,6 +121,15 @@ class ReportKind(StrEnum):
     """The unfilled rest of an IOC order."""
     CANCEL_REJECTED = "cancel_rejected"
     """A cancel found nothing to cancel; it says nothing about the order itself."""
+    NOT_FOUND = "not_found"
+    """Asked about an order, the venue does not know it; it may still be on its way there."""
+
+
+class BrokerOrder(msgspec.Struct, frozen=True):
+    """An order that works at the broker, in the broker's words."""
+
+    order: Order
+    filled_lots: int
 
 
 class OrderReport(msgspec.Struct, frozen=True):
@@ -164,3 +140,17 @@ class OrderReport(msgspec.Struct, frozen=True):
     ts_ns: int
     reason: str = ""
     fill: Fill | None = None
+    filled_lots: int | None = None
+    """Lots filled of the order so far, as the venue adds them up; None where it does not say.
+
+    A FILLED without ``fill`` tells by it alone that the order is done.
+    """
+
+
+class BrokerStart(msgspec.Struct, frozen=True):
+    """What a broker held and told when a run began."""
+
+    held: dict[str, int]
+    """Lots by instrument; none is not listed."""
+    told: tuple[OrderReport, ...]
+    """Reports that waited for the run, in the order they are taken."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 from typing_extensions import override
 
@@ -35,6 +36,7 @@ from core.config import Settings
 from core.curve import CurvePoint, Reach
 from core.errors import UserError
 from core.model.decision import Mode
+from core.quality import Markout, Quality
 
 S = 1_000_000_000
 ZERO = Decimal(0)
@@ -77,6 +79,7 @@ def file_report(name: str = "day.jsonl.gz", problem: str = "", trips: int = 2) -
         begin="2024-08-08T23:54:13.000000000Z",
         end="2024-08-09T00:05:04.000000000Z",
         fee_bps=Decimal("10.0"),
+        maker_fee_bps=Decimal("8.0"),
         feed=Feed(frames=99_573, gaps=1),
         proposals=3,
         orders=4,
@@ -109,6 +112,7 @@ def report(*files: FileReport, bad: tuple[BadFile, ...] = ()) -> Report:
         min_skill=-1,
         order_notional=Decimal(1000),
         latency_ms=20,
+        report_latency_ms=15,
     )
     return Report(terms, files or (file_report(),), bad)
 
@@ -191,7 +195,7 @@ def test_a_file_that_is_no_capture_is_told_in_one_line(
     if content is not None:
         path.write_bytes(content)
     job = FileJob(0, path, tmp_path / "s", tmp_path / "m", Settings(), Mode.AUTO, 7)
-    found = run_file(job, lambda _: None)
+    found = run_file(job, lambda _records, _bytes: None)
     assert isinstance(found, BadFile)
     assert found.name == name
     assert says in found.problem
@@ -236,6 +240,33 @@ def test_what_a_terminal_would_obey_is_not_passed_on() -> None:
 
 def test_one_file_has_no_total() -> None:
     assert "total" not in table(report())
+
+
+def test_a_currency_that_one_file_alone_has_needs_no_total() -> None:
+    one, other = file_report("a.jsonl.gz"), file_report("b.jsonl.gz")
+    euro = msgspec.structs.replace(other.results[0], currency="EUR")
+    other = msgspec.structs.replace(
+        other, results=(euro,), curves={"EUR": other.curves[other.results[0].currency]}
+    )
+    assert "total" not in table(report(one, other))
+    assert 'class="total"' not in page(report(one, other))
+
+
+def test_execution_is_told_in_table_and_page_as_it_was_measured() -> None:
+    measured = Quality(
+        3, Decimal(20_000), Decimal(2), Decimal(1), (Markout(1, 2, Decimal(-4), -3),)
+    )
+    plain = file_report("a.jsonl.gz")
+    result = msgspec.structs.replace(plain.results[0], quality=measured)
+    one = report(msgspec.structs.replace(plain, results=(result,)))
+    assert (
+        "slippage of 3 orders against the mid on arrival: 1.00 bps, 0.50 expected by the book; "
+        "2.0000 USDT; markout 1 s: -1.50 bps, -4.0000 USDT"
+    ) in table(one)
+    assert "<td>markout 1 s after the fill</td><td>2</td><td>-1.50</td><td>-4.0000</td>" in page(
+        one
+    )
+    assert "Execution" not in page(report(plain))
 
 
 # --- the page -----------------------------------------------------------------------------------

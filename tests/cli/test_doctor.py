@@ -96,6 +96,13 @@ def test_latch_is_a_warning_with_the_way_out(state: StateDir) -> None:
     assert "tapewright rearm" in check.remedy
 
 
+def test_a_latch_of_one_scope_is_a_warning_too(state: StateDir) -> None:
+    KillLatch(state.path).of("strategy").trip("out of its depth", "human:trader", 1)
+    check = doctor.check_latch(state)
+    assert (check.level, check.text) == (Level.WARN, "HALTED: the strategy: out of its depth")
+    assert "--strategy" in check.remedy
+
+
 def test_witness_without_its_ledger_fails(state: StateDir) -> None:
     assert doctor.check_ledger(state).level is Level.OK
     state.ledger_head.write_text("{}")

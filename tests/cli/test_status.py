@@ -12,7 +12,7 @@ from core.latch import KillLatch
 from core.snapshot import Snapshot
 from core.state import EngineLock, StateDir
 from tests.cli.conftest import FakeEngine
-from tests.core.sample import SNAPSHOT
+from tests.core.sample import NOON_NS, SNAPSHOT
 
 
 def status(state: StateDir, *words: str) -> int:
@@ -106,8 +106,10 @@ def test_json_without_an_engine_has_the_same_shape(
             "reason": "r",
             "actor": "a",
             "since_ns": 0,
+            "flattens": False,
             "since": "1970-01-01T00:00:00.000000000Z",
         },
+        "halts": {},
     }
 
 
@@ -137,3 +139,17 @@ def test_word_in_place_of_a_snapshot_fails(
     engine.answers[GetSnapshot] = Ack(ok=False, text="still starting")
     assert status(state) == 1
     assert "still starting" in capsys.readouterr().err
+
+
+def test_a_halt_of_one_scope_is_told_with_and_without_an_engine(
+    state: StateDir, latch: KillLatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latch.of("instrument:BTCUSDT").trip("odd prints", "human:trader", NOON_NS)
+    assert main(["status", "--state", str(state.path)]) == 3
+    out = capsys.readouterr().out
+    assert "latch     open" in out
+    assert "by human:trader: odd prints (BTCUSDT alone)" in out
+    main(["status", "--json", "--state", str(state.path)])
+    told = json.loads(capsys.readouterr().out)
+    assert told["halts"]["instrument:BTCUSDT"]["reason"] == "odd prints"
+    assert not told["latch"]["is_halted"]

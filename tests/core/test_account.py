@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
 
 from core.account import DAY_NS, Account
-from core.model.order import Side
+from core.model.order import Fill, Side
 from tests.core.test_lots import fill
 from tests.fakes import BTC, START_NS, HandFeed
 
@@ -40,6 +41,7 @@ def test_a_held_instrument_without_any_mark_makes_the_total_unknown() -> None:
 
 def test_a_crossed_book_does_not_move_the_mark() -> None:
     account, feed = account_at(5_000, 5_002)
+    account.keep_marks()
     assert account.mark2("BTCUSDT") == 10_002
     feed.set_book(START_NS, [(6_000, 1)], [(5_000, 1)])
     assert account.mark2("BTCUSDT") == 10_002
@@ -79,3 +81,70 @@ def test_a_position_opened_just_before_the_book_is_gone_has_the_mark_of_that_mom
     account.apply(fill(1, Side.BUY, 100, 5_002))
     feed.set_book(START_NS, [], [])
     assert account.mark2("BTCUSDT") == 10_002
+
+
+def test_looking_at_a_mark_does_not_make_it_the_one_that_is_remembered() -> None:
+    account, feed = account_at(5_000, 5_002)
+    account.keep_marks()
+    feed.set_book(START_NS, [(5_999, 9)], [(6_001, 9)])
+    assert account.mark2("BTCUSDT") == 12_000
+    feed.instruments[0].book.clear()
+    assert account.mark2("BTCUSDT") == 10_002
+
+
+# --- the day ------------------------------------------------------------------------------------
+
+MIDNIGHT = (START_NS // DAY_NS + 1) * DAY_NS
+ONE_BTC = 100_000
+
+
+def one_lot_account(history: Iterable[Fill] = ()) -> tuple[Account, HandFeed]:
+    feed = HandFeed()
+    return Account(feed.instruments, history), feed
+
+
+def buy(ticks: int, ts_ns: int) -> Fill:
+    return fill(1, Side.BUY, ONE_BTC, ticks, ts_ns=ts_ns)
+
+
+def sell(ticks: int, ts_ns: int) -> Fill:
+    return fill(2, Side.SELL, ONE_BTC, ticks, ts_ns=ts_ns)
+
+
+def set_mid(feed: HandFeed, ticks: int, ts_ns: int) -> None:
+    feed.set_book(ts_ns, [(ticks - 1, 10)], [(ticks + 1, 10)])
+
+
+def test_a_position_held_over_midnight_counts_from_its_worth_at_midnight() -> None:
+    account, feed = one_lot_account()
+    account.start_run(MIDNIGHT - 10, {})
+    account.apply(buy(10_000, MIDNIGHT - 5))
+    set_mid(feed, 10_300, MIDNIGHT - 4)
+    assert account.main.today(MIDNIGHT - 1) == Decimal("3.00")
+    assert account.take_midnight(MIDNIGHT) == {"USDT": "3"}
+    assert account.take_midnight(MIDNIGHT) is None
+    set_mid(feed, 10_250, MIDNIGHT + 5)
+    assert account.main.today(MIDNIGHT + 6) == Decimal("-0.50")
+    account.apply(sell(10_250, MIDNIGHT + 7))
+    assert account.main.today(MIDNIGHT + 8) == Decimal("-0.50")
+
+
+def test_a_restart_takes_the_marks_of_midnight_from_the_ledger() -> None:
+    account, feed = one_lot_account([buy(10_000, MIDNIGHT - 5)])
+    account.start_run(MIDNIGHT + 100, {"USDT": "3.00"})
+    set_mid(feed, 10_250, MIDNIGHT + 101)
+    assert account.main.today(MIDNIGHT + 102) == Decimal("-0.50")
+
+
+def test_without_a_mark_of_midnight_a_position_counts_from_its_opening() -> None:
+    account, feed = one_lot_account([buy(10_000, MIDNIGHT - 5)])
+    account.start_run(MIDNIGHT + 100, {})
+    set_mid(feed, 10_250, MIDNIGHT + 101)
+    assert account.main.today(MIDNIGHT + 102) == Decimal("2.50")
+    assert account.take_midnight(MIDNIGHT + 103) is None
+
+
+def test_a_midnight_without_a_position_is_not_written_down() -> None:
+    account, _ = one_lot_account()
+    account.start_run(MIDNIGHT - 10, {})
+    assert account.take_midnight(MIDNIGHT + 1) is None

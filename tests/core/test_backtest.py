@@ -36,7 +36,7 @@ LOTS = 1666
 """1,000 USDT at 60,000.00 in lots of 0.00001 BTC."""
 UNIT = BTC.tick_size * BTC.lot_size
 HEAD = Head(3, "ab" * 32)
-TERMS = Terms("1", "c", "d", "auto", 7, False, "", 5, 0.05, 0.0, 0.0, Decimal(1000), 20)
+TERMS = Terms("1", "c", "d", "auto", 7, False, "", 5, 0.05, 0.0, 0.0, Decimal(1000), 20, 15)
 
 
 class Watched(Bench):

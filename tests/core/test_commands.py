@@ -54,7 +54,7 @@ class Desk:
 def test_confirm_sends_the_order_within_the_command_and_says_what_left() -> None:
     desk = Desk()
     reply = desk.say(Confirm(desk.bench.propose()))
-    assert reply == Ack(ok=True, text="BUY 0.01666 BTCUSDT limit 60018.01 on its way")
+    assert reply == Ack(ok=True, text="BUY 0.01666 BTCUSDT limit 60018 on its way")
     assert len(desk.bench.broker.submitted) == 1
     (answer,) = desk.bench.sink.of(ev.Answered)
     assert (answer.verdict, answer.actor) == (Verdict.APPROVED, TRADER)

@@ -96,8 +96,18 @@ def test_three_mistakes_are_told_at_once_with_place_found_and_allowed(tmp_path: 
         ({"risk": {"max_daily_loss": "1e400000000"}}, "[risk] max_daily_loss was"),
         ({"risk": {"max_daily_loss": "much"}}, "[risk] max_daily_loss was 'much'"),
         ({"risk": {"max_daily_loss": True}}, "[risk] max_daily_loss was True"),
+        ({"risk": {"price_collar_bps": 0}},
+         "[risk] price_collar_bps was 0; allowed is float above 0 to 10000"),
+        ({"risk": {"max_drawdown": "0"}}, "[risk] max_drawdown was '0'; allowed is decimal text"),
+        ({"risk": {"max_repeated_fills": 0}}, "[risk] max_repeated_fills was 0; allowed is int"),
+        ({"risk": {"wild_size_share": 1.1}}, "[risk] wild_size_share was 1.1"),
+        ({"risk": {"instruments": "*"}}, "[risk] instruments was '*'"),
+        ({"risk": {"stock_open": "9:30"}}, "[risk] stock_open was '9:30'; allowed: "),
+        ({"risk": {"stock_holidays": ["1 May"]}}, "[risk] stock_holidays was ['1 May']"),
+        ({"slippage": {"bad_bps": 0}}, "[slippage] bad_bps was 0; allowed is float above 0 to"),
+        ({"slippage": {"pause_s": -1}}, "[slippage] pause_s was -1"),
     ],
-)
+)  # fmt: skip
 def test_mistake_names_key_found_and_allowed(table: dict[str, Any], said: str) -> None:
     (finding,) = findings(table)
     assert finding.startswith("my.toml: ")
@@ -110,8 +120,13 @@ def test_mistake_names_key_found_and_allowed(table: dict[str, Any], said: str) -
         ({"strategy": {"order_notional": "2001"}}, "at most [risk] max_order_notional 2000"),
         ({"risk": {"max_order_notional": "5001"}}, "at most max_position_notional 5000"),
         ({"feed": {"backoff_first_ms": 60_000}}, "at most backoff_max_ms 30000"),
+        ({"risk": {"max_gross_exposure": "4999"}}, "at most max_gross_exposure 4999"),
+        ({"risk": {"stock_holidays": ["2026-02-30"]}},
+         "[risk] stock_holidays held '2026-02-30'; that is no day"),
+        ({"risk": {"stock_open": "13:00"}}, "allowed is before stock_early_close 13:00"),
+        ({"risk": {"stock_early_close": "16:01"}}, "which is not after stock_close 16:00"),
     ],
-)
+)  # fmt: skip
 def test_settings_that_contradict_each_other_are_refused(table: dict[str, Any], said: str) -> None:
     (finding,) = findings(table)
     assert said in finding
@@ -151,6 +166,8 @@ def test_digest_changes_with_any_setting_and_limits_digest_with_limits_alone() -
     base = Settings()
     seeded = settings_from({"run": {"seed": 8}}, "x")
     limited = settings_from({"risk": {"max_daily_loss": "199"}}, "x")
+    slipped = settings_from({"slippage": {"bad_bps": 2.5}}, "x")
+    assert slipped.limits_digest() != base.limits_digest()
     assert len({base.digest(), seeded.digest(), limited.digest()}) == 3
     assert base.limits_digest() == seeded.limits_digest() != limited.limits_digest()
     assert base.digest() == settings_from({}, "elsewhere").digest()

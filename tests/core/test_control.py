@@ -16,12 +16,19 @@ from core.control import (
     AnyCommand,
     CancelOrder,
     CloseTrade,
+    Compare,
     Confirm,
+    FlattenAll,
     GetSnapshot,
+    Kill,
     KillAll,
     Picture,
     Rearm,
+    ReducePosition,
     Reject,
+    ResolveDifference,
+    ReversePosition,
+    SetExit,
     SetMode,
     Stop,
     command_decoder,
@@ -31,6 +38,8 @@ from core.control import (
 )
 from core.errors import TryAgain
 from core.model.decision import Mode
+from core.model.difference import Remedy
+from core.model.exits import ExitKind
 from tests.core.sample import SNAPSHOT
 
 ALL = [
@@ -38,9 +47,16 @@ ALL = [
     Confirm(decision_id="d"),
     Reject(decision_id="d", reason="no"),
     CloseTrade(instrument="SIM-USD"),
+    ReducePosition(instrument="SIM-USD", seen_lots=4),
+    ReversePosition(instrument="SIM-USD"),
+    SetExit(instrument="SIM-USD", kind=ExitKind.STOP, value="even"),
+    FlattenAll(),
     CancelOrder(client_order_id="o"),
     KillAll(reason="r", actor="a"),
-    Rearm(reason="r"),
+    Kill(scope="strategy", reason="r"),
+    Rearm(reason="r", scope="strategy"),
+    Compare(),
+    ResolveDifference(key="o", remedy=Remedy.KEEP, reason="r"),
     SetMode(mode=Mode.AUTO),
     Stop(),
 ]

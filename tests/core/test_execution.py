@@ -11,7 +11,7 @@ from core.execution import CLOSE_TRIES_MAX
 from core.model import event as ev
 from core.model.decision import Mode, Verdict
 from core.model.market import FeedState
-from core.model.order import Order, OrderStatus, ReportKind, Side
+from core.model.order import Order, OrderStatus, ReportKind, Side, TimeInForce
 from tests.core.test_engine import ASKS, BIDS, Bench
 from tests.fakes import START_NS
 
@@ -62,9 +62,9 @@ def test_an_order_stays_in_when_the_market_ran_away_from_its_limit_meanwhile() -
 
 def test_the_last_look_does_not_count_the_order_itself_against_its_limits() -> None:
     bench = Bench()
-    execution = bench.engine.execution
-    execution.limits = msgspec.structs.replace(
-        execution.limits, max_position_notional=Decimal(1_500), max_open_orders=1,
+    guard = bench.engine.execution.guard
+    guard.limits = msgspec.structs.replace(
+        guard.limits, max_position_notional=Decimal(1_500), max_open_orders=1,
         max_orders_per_minute=1,
     )  # fmt: skip
     bench.engine.proposals.answer(bench.propose(), Verdict.APPROVED, "human:trader")
@@ -106,7 +106,7 @@ def test_no_two_orders_share_an_id_whatever_asks_for_them() -> None:
         bench.pass_ms(500)
     keys = [order.client_order_id for order in bench.broker.submitted]
     assert len(keys) == len(set(keys)) >= 10
-    assert all(key.startswith("cafe0123-o") for key in keys)
+    assert all(key.startswith("cafe0123cafe0123-o") for key in keys)
 
 
 # --- silence, refusals and late words of the venue ----------------------------------------------
@@ -332,7 +332,7 @@ def test_books_at_rest_do_not_matter_to_orders_at_rest() -> None:
     """A GTC order may rest for long without a word; its silence is not alarming."""
     bench, order = sent()
     state = bench.engine.execution.orders.states[order.client_order_id]
-    state.order = msgspec.structs.replace(order, tif="GTC")
+    state.order = msgspec.structs.replace(order, tif=TimeInForce.GTC)
     bench.broker.report(order, ReportKind.ACCEPTED, bench.now_ns)
     bench.take()
     bench.book(BIDS, ASKS)

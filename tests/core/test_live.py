@@ -55,7 +55,7 @@ def started() -> tuple[Session, Watched, SimVenue]:
             fee_bps=Decimal(1),
         )
     )
-    session = Session(engine, SimBroker(venue, settings, Decimal(1)), MemorySink())
+    session = Session(engine, SimBroker(venue, settings), MemorySink())
     session.on_open(START_NS)
     venue.connect(START_NS)
     return session, engine, venue

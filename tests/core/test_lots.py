@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import InvariantError
-from core.lots import FifoBook
+from core.account import Account
+from core.errors import InvariantError, ValueRefused
+from core.lots import FifoBook, LotMethod
 from core.model.order import Fill, Side
-from tests.fakes import BTC
+from tests.core.brokers.rig import make_order
+from tests.fakes import BTC, HandFeed
+from tests.lot_histories import History
 
 
 def fill(number: int, side: Side, lots: int, ticks: int, fee: str = "0", ts_ns: int = 0) -> Fill:
@@ -110,3 +114,113 @@ def test_cash_flows_equal_realized_plus_unrealized_at_any_mark(rows: list[tuple]
         assert len({lot.sign for lot in book.open_lots}) <= 1
     mark2 = 123_457
     assert book.realized + book.unrealized(mark2) == cash + book.position_lots * mark2 * unit() / 2
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_histories_equal_a_second_keeper_of_lots_to_the_last_digit(seed: int) -> None:
+    """More of them: ``python -m bench.lots_oracle``."""
+    History(seed).play()
+
+
+def test_fee_in_another_currency_enters_the_basis_at_the_value_told_with_it() -> None:
+    book = FifoBook(BTC)
+    paid = msgspec.structs.replace(
+        fill(1, Side.BUY, 100, 5000, "0.002"), fee_currency="BNB", fee_value=Decimal("1.1"),
+        fee_value_source="binance BNBUSDT mid",
+    )  # fmt: skip
+    book.apply(paid)
+    closed = book.apply(fill(2, Side.SELL, 100, 5000, "0.5"))
+    assert closed[0].open_fee == Decimal("1.1")
+    assert book.realized == Decimal("-1.6")
+
+
+def test_fee_in_another_currency_without_its_value_is_refused_and_changes_nothing() -> None:
+    book = FifoBook(BTC)
+    paid = msgspec.structs.replace(fill(1, Side.BUY, 100, 5000, "0.002"), fee_currency="BNB")
+    with pytest.raises(InvariantError, match="fee in BNB came without value"):
+        book.apply(paid)
+    assert (book.position_lots, list(book.open_lots)) == (0, [])
+
+
+def test_purchases_of_one_instant_stand_by_fill_id_whichever_report_came_first() -> None:
+    """Fills 2, 10 and 1 of one instant, told in that order: a sale takes 1, then 2, then 10."""
+    book = FifoBook(BTC)
+    for number in (2, 10, 1):
+        book.apply(fill(number, Side.BUY, 10, 5000 + number, ts_ns=7))
+    closed = book.apply(fill(11, Side.SELL, 30, 6000, ts_ns=7))
+    assert [lot.open_fill_id for lot in closed] == ["f1", "f2", "f10"]
+
+
+def test_chosen_lots_are_closed_first_then_the_oldest() -> None:
+    book = FifoBook(BTC)
+    for number in (1, 2, 3):
+        book.apply(fill(number, Side.BUY, 10, 5000 + number))
+    sale = msgspec.structs.replace(fill(4, Side.SELL, 15, 6000), closes=("f3", "gone"))
+    closed = book.apply(sale)
+    assert [(lot.open_fill_id, lot.qty_lots) for lot in closed] == [("f3", 10), ("f1", 5)]
+    assert [(lot.fill_id, lot.qty_lots) for lot in book.open_lots] == [("f1", 5), ("f2", 10)]
+
+
+@pytest.mark.parametrize(
+    ("method", "side", "picked"),
+    [
+        ("fifo", Side.BUY, ()),
+        ("lifo", Side.BUY, ("f3", "f2")),
+        ("hifo", Side.BUY, ("f1", "f3")),  # 7000, then 6000: the smallest gain
+        ("hifo", Side.SELL, ("f2", "f3")),  # a short: the lowest proceeds
+    ],
+)
+def test_a_method_picks_lots_for_an_order_to_choose(
+    method: str, side: Side, picked: tuple[str, ...]
+) -> None:
+    book = FifoBook(BTC)
+    for number, ticks in ((1, 7000), (2, 5000), (3, 6000)):
+        book.apply(fill(number, side, 10, ticks))
+    assert book.pick(LotMethod(method), 12) == picked
+
+
+def test_a_transfer_takes_basis_and_date_along_and_realizes_nothing() -> None:
+    """Buy 10 @ 5000 with a fee of 1 and 10 @ 6000; move 15 away and back: all is as it was."""
+    here, there = FifoBook(BTC), FifoBook(BTC)
+    here.apply(fill(1, Side.BUY, 10, 5000, "1", ts_ns=100))
+    here.apply(fill(2, Side.BUY, 10, 6000, ts_ns=200))
+    moved = here.give_out(15)
+    assert [(lot.fill_id, lot.qty_lots, lot.fee) for lot in moved] == [("f1", 10, 1), ("f2", 5, 0)]
+    assert (here.position_lots, here.realized, here.opened_ns) == (5, 0, 100)
+    there.apply(fill(3, Side.BUY, 10, 9000, ts_ns=150))
+    there.take_in(moved)
+    assert [lot.ts_ns for lot in there.open_lots] == [100, 150, 200]
+    closed = there.apply(fill(4, Side.SELL, 10, 8000, ts_ns=300))
+    assert closed[0].realized == 10 * 3000 * unit() - 1
+    assert closed[0].opened_ns == 100
+
+
+@pytest.mark.parametrize(("held", "moved"), [(10, 11), (10, 0), (-10, 5)])
+def test_a_transfer_of_what_is_not_held_is_refused(held: int, moved: int) -> None:
+    book = FifoBook(BTC)
+    book.apply(fill(1, Side.BUY if held > 0 else Side.SELL, abs(held), 5000))
+    with pytest.raises(ValueRefused, match="was not within"):
+        book.give_out(moved)
+    assert book.position_lots == held
+
+
+def test_lots_cannot_be_moved_into_a_short_position() -> None:
+    book, other = FifoBook(BTC), FifoBook(BTC)
+    other.apply(fill(1, Side.BUY, 10, 5000))
+    book.apply(fill(2, Side.SELL, 10, 5000))
+    with pytest.raises(ValueRefused, match="not into a short"):
+        book.take_in(other.give_out(10))
+
+
+def test_an_account_chooses_by_its_method_what_an_order_that_closes_will_close() -> None:
+    bought = [fill(number, Side.BUY, 10, 5000 + number) for number in (1, 2)]
+    sale = make_order("o", Side.SELL, 10, 5_000, instrument=BTC.name)
+    feeds = HandFeed().instruments
+    assert Account(feeds, bought).choose_lots(sale) == ()
+    lifo = Account(feeds, bought, LotMethod.LIFO)
+    assert lifo.choose_lots(sale) == ("f2",)
+    assert lifo.choose_lots(msgspec.structs.replace(sale, side=Side.BUY)) == ()
+    chosen = msgspec.structs.replace(fill(3, Side.SELL, 10, 5_500), closes=("f2",))
+    realized, (closed,) = lifo.apply(chosen)
+    assert closed.open_fill_id == "f2"
+    assert realized == (5_500 - 5_002) * 10 * unit()

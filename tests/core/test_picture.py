@@ -10,10 +10,12 @@ import pytest
 from core.clock import NS_PER_S
 from core.control import Picture, reply_decoder
 from core.model.decision import Mode, Verdict
+from core.model.exits import ExitKind
 from core.model.market import FeedState
 from core.model.order import ReportKind
 from core.picture import RunFacts, build
 from core.snapshot import Snapshot
+from tests.core.test_attached import NAME, Watched
 from tests.core.test_engine import ASKS, BIDS, Bench
 from tests.core.test_strategy import FORECAST
 from tests.fakes import BTC, START_NS
@@ -160,3 +162,53 @@ def test_two_quote_currencies_are_not_added_up() -> None:
     btc_usdt, other = made.positions
     assert (made.pnl.today, made.pnl.total) == (btc_usdt.unrealized, btc_usdt.unrealized)
     assert other.unrealized not in {None, "0"}
+
+
+def test_a_position_shows_its_exits_and_how_far_they_are_from_what_would_touch_them() -> None:
+    bench = Watched().in_position()
+    bench.mid(6_003_000)
+    (held,) = picture(bench).positions
+    assert held.exits is not None
+    assert (held.exits.stop, held.exits.target, held.exits.left_s) == ("59880.01", "60180.02", 60.0)
+    assert held.exits.stop_bps == pytest.approx((5_988_001 - 6_002_999) / 6_002_999 * 10_000)
+    assert (held.exits.blind, held.exits.by_hand, held.doing) == ("", (), "")
+    bench.engine.exits.set_by_hand(NAME, ExitKind.TARGET, "off", "human:trader")
+    bench.engine.close_trade(NAME, "human:trader", "x")
+    (held,) = picture(bench).positions
+    assert held.exits is not None
+    assert (held.exits.target, held.exits.target_bps) == (None, None)
+    assert (held.exits.by_hand, held.doing) == (("target",), "closing")
+
+
+def test_exits_without_a_book_have_levels_and_no_distance() -> None:
+    bench = Watched().in_position()
+    bench.take(bench.feed.set_state(bench.now_ns, FeedState.STALE, "quiet"))
+    (held,) = picture(bench).positions
+    assert held.exits is not None
+    assert (held.exits.stop, held.exits.stop_bps) == ("59880.01", None)
+    assert held.exits.blind == "feed stale: quiet"
+
+
+def test_a_proposal_shows_the_exits_that_a_fill_at_its_limit_would_have() -> None:
+    bench = Watched(max_entries=2)
+    bench.propose(p_up=0.38)
+    (proposal,) = picture(bench).proposals
+    assert proposal.exits is not None
+    limit = 5_998_200
+    assert proposal.limit == "59982"
+    assert proposal.exits.stop == f"{limit * 1.002 / 100:.2f}".rstrip("0")
+    assert (proposal.exits.stop_bps, proposal.exits.target_bps) == (20.0, -30.0)
+    assert proposal.exits.left_s == 60.0
+    bench.engine.proposals.answer(proposal.decision_id, Verdict.APPROVED, "human:trader")
+    bench.take()
+    bench.fill_all(5_999_999)
+    bench.pass_ms(5_000)
+    bench.propose(p_up=0.38)
+    (adding,) = picture(bench).proposals
+    assert (adding.exits, adding.exits_note) == (None, "move with the mean price; time stays")
+    bench.engine.proposals.withdraw(NAME, "test")
+    bench.hold_still()
+    bench.pass_ms(5_000)
+    bench.propose(p_up=0.7)
+    (leaving,) = picture(bench).proposals
+    assert (leaving.action, leaving.exits, leaving.exits_note) == ("EXIT", None, "")

@@ -116,3 +116,27 @@ async def test_as_fast_as_it_goes_yields_to_commands_and_tells_its_progress(tmp_
         task.cancel()
     assert told == [0, YIELD_EVERY, 2 * YIELD_EVERY]
     assert turns >= 2
+
+
+@pytest.mark.parametrize("silence_s", [119, 300])
+async def test_the_same_timers_run_at_every_pace_however_long_the_feed_is_silent(
+    silence_s: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silence of more than two minutes is stepped over, at full speed and at the tape's pace."""
+    thoughts: dict[float | None, list[int]] = {}
+    for speed in (None, 1.0, 7.0):
+        pace = Pace(monkeypatch, step_s=0.013)
+        pace.bench.see()
+        kept: list[int] = []
+        advance = pace.bench.engine.advance
+
+        def note(now_ns: int, advance: Any = advance, kept: list[int] = kept) -> None:
+            kept.append(now_ns)
+            advance(now_ns)
+
+        monkeypatch.setattr(pace.bench.engine, "advance", note)
+        reader = tape(tmp_path / "t", [0, 1.3, 1.3 + silence_s, 2.9 + silence_s])
+        await run_replay(pace.bench.session, reader, pace.clock, speed)
+        thoughts[speed] = kept
+    assert thoughts[1.0] == thoughts[7.0] == thoughts[None]
+    assert (len(thoughts[None]) > silence_s) is (silence_s < 120)

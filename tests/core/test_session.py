@@ -81,7 +81,7 @@ async def test_no_ledger_no_order_and_the_trader_is_told() -> None:
         settling.cancel()
     assert bench.broker.submitted == []
     (state,) = bench.engine.execution.orders.states.values()
-    assert state.status is OrderStatus.REJECTED
+    assert state.status is OrderStatus.DENIED
     assert "disk is full" in bench.engine.context.notices[-1].text
 
 

@@ -50,7 +50,7 @@ def test_a_probability_far_from_one_half_that_pays_becomes_an_entry() -> None:
     assert isinstance(idea, Idea)
     assert (idea.action, idea.side) == (Action.ENTER_LONG, Side.BUY)
     assert idea.qty_lots == 1666  # 1000 USDT at 60,000 in lots of 0.00001
-    assert idea.limit_ticks == 6_000_001 + 1_800  # three basis points beyond the ask
+    assert idea.limit_ticks == 6_000_000 + 1_800  # three basis points from the mid
     assert idea.edge_bps == pytest.approx(2 * 0.12 * 500)
     assert "queue imbalance" in idea.rationale
 
@@ -123,3 +123,29 @@ def test_a_sell_limit_never_falls_below_one_tick() -> None:
     bids = np.array([[1, 5]], np.int64)
     asks = np.array([[2, 5]], np.int64)
     assert limit_for(bids, asks, Side.SELL, 10_000) == 1
+
+
+def test_adding_is_judged_like_a_first_entry_and_only_on_the_side_of_the_position() -> None:
+    several = StrategySettings(max_entries=3)
+    held = sight(position_lots=1_666, held_ns=0, entries=2)
+    idea = consider(held, several)
+    assert isinstance(idea, Idea)
+    assert (idea.action, idea.side) == (Action.ENTER_LONG, Side.BUY)
+    assert idea.rationale.startswith("Adds to the position, entry 3 of at most 3. BUY: P(up)")
+    for changes in (
+        {"entries": 3},
+        {"may_add": False},
+        {"forecast": forecast(p_up=0.53)},
+        {"forecast": forecast(skill=-0.1)},
+        {"position_lots": -1_666, "forecast": forecast(p_up=0.52)},
+    ):
+        hold = consider(msgspec.structs.replace(held, **changes), several)
+        assert isinstance(hold, Hold), changes
+        assert hold.code == "holding", changes
+
+
+def test_an_exit_comes_before_adding() -> None:
+    held = sight(position_lots=1_666, held_ns=31 * 10**9, entries=1)
+    idea = consider(held, StrategySettings(max_entries=3))
+    assert isinstance(idea, Idea)
+    assert idea.action is Action.EXIT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -27,7 +28,7 @@ def read(venue: str, one: Instrument, data: bytes) -> Told | None:
     if venue == "alpaca":
         return _alpaca(one, data)
     # Bytes that are no UTF-8 may lie in what nobody reads.
-    message = json.loads(data.decode("utf-8", "replace"))
+    message = json.loads(data.decode("utf-8", "replace"), parse_int=_whole)
     match venue:
         case "binance":
             return _binance(one, message)
@@ -44,12 +45,17 @@ def read(venue: str, one: Instrument, data: bytes) -> Told | None:
 
 def number_of(venue: str, data: bytes) -> int | None:
     """Return the number that the venue gives a frame, which the next one follows."""
-    message = json.loads(data) if venue in {"binance", "coinbase", "sim"} else {}
+    message = json.loads(data, parse_int=_whole) if venue in {"binance", "coinbase", "sim"} else {}
     if venue == "binance":
         number = message.get("data", message).get("u") if b"depthUpdate" in data else None
     else:
         number = message.get("sequence_num" if venue == "coinbase" else "seq")
     return number if isinstance(number, int) else None
+
+
+def _whole(digits: str) -> int | Decimal:
+    """Return a whole number of any length; Python reads no more than 4,300 digits as int."""
+    return int(digits) if len(digits) < sys.get_int_max_str_digits() else Decimal(digits)
 
 
 def _rows(one: Instrument, side: int, rows: list[Any]) -> list[Row]:

@@ -19,13 +19,15 @@ from core.config import Settings
 from core.control import Ack, AnyCommand
 from core.engine import Engine, EngineSetup
 from core.errors import InvariantError
+from core.gate import stamp_of
 from core.model import event as ev
 from core.model.decision import Mode
 from core.model.instrument import Instrument
 from core.model.market import BookMoved, FeedState
-from core.model.order import Order
+from core.model.order import Fill, Order, OrderStatus
 from core.picture import RunFacts
 from core.ports import Latch
+from core.reconcile import LeftOrder, hear
 from core.session import Session
 from tests.fakes import BTC, START_NS, HandFeed, MemoryLatch, MemorySink
 from tests.properties.venue_model import VenueModel
@@ -68,6 +70,36 @@ class ModelLedger(MemorySink):
             future.set_result(None)
         self.waiting.clear()
 
+    def fills(self) -> list[Fill]:
+        return [event.fill for event in self.of(ev.Filled)]
+
+    def past_status(self, client_order_id: str) -> OrderStatus | None:
+        """Return the status an order has in the ledger, as its table does."""
+        status = None
+        for _, event, _ in self.events:
+            if isinstance(event, ev.OrderIntended) and (
+                event.order.client_order_id == client_order_id
+            ):
+                status = OrderStatus.INITIALIZED
+            elif isinstance(event, ev.OrderChanged) and event.client_order_id == client_order_id:
+                status = OrderStatus(event.status) if status is not None else None
+        return status
+
+    def left_orders(self) -> list[LeftOrder]:
+        """Return the orders without an end, as ``ledger.rows`` does."""
+        ended = {
+            event.client_order_id
+            for event in self.of(ev.OrderChanged)
+            if OrderStatus(event.status).is_closed
+        }
+        left = []
+        for place, (_, event, _) in enumerate(self.events, 1):
+            if isinstance(event, ev.OrderIntended) and event.order.client_order_id not in ended:
+                key = event.order.client_order_id
+                fills = [fill for fill in self.fills() if fill.client_order_id == key]
+                left.append(LeftOrder(event.order, place, fills))
+        return left
+
     def fail(self) -> None:
         """The disk is full: what waits fails, nothing more is taken."""
         self.is_broken = True
@@ -100,7 +132,9 @@ class Stage:
         past = [event for _, event, _ in self.ledger.events]
         fills = tuple(event.fill for event in past if isinstance(event, ev.Filled))
         self.feed = HandFeed(BTC, self.second)
-        self.venue = VenueModel(self.check_departure)
+        if not hasattr(self, "venue"):
+            self.venue = VenueModel(self.check_departure)
+            self.venue.quotes = {each.name: each.quote for each in (BTC, self.second)}
         self.engine = Engine(
             EngineSetup(
                 protocol=self.feed,
@@ -119,7 +153,13 @@ class Stage:
         for desk in self.engine.desks:
             # What the desk believes is set by a rule, not learnt.
             desk.think = lambda *_: None  # type: ignore[method-assign]
+        self.engine.execution.past_status = self.ledger.past_status
+        self.engine.execution.knows_fill = lambda fill: fill in self.ledger.fills()
         self.session = Session(self.engine, self.venue, self.ledger)
+        left = self.ledger.left_orders()
+        self.venue.left_over = {each.order.client_order_id for each in left}
+        told = hear(self.venue, left, fills, self.ledger.past_status, self.now_ns)
+        self.session.reconciler.start(left, told)
         self.clock = self.session.clock = ManualClock(self.now_ns)
         self.commands = Commands(
             self.session, FACTS, self.clock, lambda: (0, ""), lambda reason: None
@@ -188,6 +228,14 @@ class Stage:
         ]
         assert len(intents) == 1
         assert intents[0] < self.ledger.durable, "an order left before its intent was durable"
+        (passed,) = (
+            event
+            for _, event, _ in self.ledger.events
+            if isinstance(event, ev.RiskChecked)
+            and event.client_order_id == order.client_order_id
+            and event.allowed
+        )
+        assert order.stamp == stamp_of(order, passed.checks), "an order left without its stamp"
         assert engine.by_name[name].is_live, "an order left on a feed in doubt"
         others = engine.execution.orders.working_lots(name, order.side) - order.qty_lots
         if order.reduces:

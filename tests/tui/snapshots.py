@@ -13,6 +13,7 @@ from core.snapshot import (
     AgentPane,
     Bar,
     BookLevel,
+    ExitsView,
     FeedView,
     FillView,
     HealthView,
@@ -145,16 +146,22 @@ def proposal(decision_id: str = "d-000042", **changes: Any) -> ProposalView:
             "(+0.114), microprice +0.44 (+0.102); against it: order flow 1s -0.18 (-0.031). "
             "Volatility normal.",
             shares=SHARES,
+            exits=ExitsView("99.85", "100.56", 120.0, -30.0, 40.0),
         ),
         **changes,
     )  # fmt: skip
+
+
+EXITS = ExitsView(
+    stop="99.79", target="100.49", left_s=43.2, stop_bps=-32.9, target_bps=37.0, by_hand=("stop",),
+)  # fmt: skip
 
 
 def position(**changes: Any) -> PositionView:
     return msgspec.structs.replace(
         PositionView(
             instrument="SIM-USD", lots=9987, qty="9.987", average_price="100.08250000",
-            mark="100.125", unrealized="0.4244475", realized="1.93", held_s=17,
+            mark="100.125", unrealized="0.4244475", realized="1.93", held_s=17, exits=EXITS,
         ),
         **changes,
     )  # fmt: skip

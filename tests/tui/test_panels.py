@@ -9,19 +9,19 @@ import msgspec
 import pytest
 
 from core.model.market import FeedState
-from core.snapshot import PnlView, Snapshot
+from core.snapshot import ExitsView, PnlView, Snapshot
 from tests.tui import snapshots as made
 from tui.present.agent import present_agent
 from tui.present.blotter import (
     close_words,
     present_fills,
     present_orders,
-    present_positions,
     trade_instrument,
 )
 from tui.present.essentials import present_essentials, present_notices
 from tui.present.line import Panel, compose_panel, line_text
 from tui.present.pnl import loss_share, present_pnl
+from tui.present.positions import exits_line, present_positions, reverse_lines
 from tui.present.proposal import present_proposal
 from tui.present.scene import Said, Scene
 from tui.present.signals import present_signals
@@ -186,7 +186,6 @@ def test_the_curve_is_labelled_with_its_own_range() -> None:
 def test_a_position_has_its_side_in_a_word_and_k_says_what_it_does() -> None:
     shown = text(present_positions, scene(made.normal()), 70, 8)
     assert "▲ LONG" in shown
-    assert "@ 100.08" in shown
     assert "cancel 1 order, sell 9.987 to flat" in shown
     short = made.position(lots=-5, qty="-0.005")
     assert "▼ SHORT" in text(present_positions, scene(made.normal(positions=(short,))), 70, 8)
@@ -202,6 +201,110 @@ def test_a_closed_position_shows_what_it_realized() -> None:
 
 def test_nothing_open_is_said() -> None:
     assert "k: nothing open in SIM-USD" in text(present_positions, scene(made.empty()))
+
+
+def test_a_position_shows_entry_mark_age_and_its_exits_with_their_distances() -> None:
+    shown = [
+        line.rstrip() for line in text(present_positions, scene(made.normal()), 38, 8).splitlines()
+    ]
+    assert shown[1].startswith(" SIM-USD  ▲ LONG  9.987")
+    assert shown[2:6] == [
+        " entry  100.08  mark 100.12",
+        " stop   99.79 -32.9 bps by hand",
+        " target 100.49 +37.0 bps",
+        " time   43.2 s left  17.0 s old",
+    ]
+    assert "cancel 1 order, sell" in shown[6]
+
+
+def test_exits_that_are_off_or_cannot_be_measured_say_so() -> None:
+    exits = ExitsView(stop=None, target="100.49", left_s=None, stop_bps=None, target_bps=None)
+    shown = text(
+        present_positions, scene(made.normal(positions=(made.position(exits=exits),))), 44, 8
+    )
+    assert " stop   off" in shown
+    assert " target 100.49 —" in shown
+    assert " time   off  17.0 s old" in shown
+
+
+def test_an_older_engine_without_exits_shows_a_dash() -> None:
+    shown = text(
+        present_positions, scene(made.normal(positions=(made.position(exits=None),))), 44, 8
+    )
+    assert " exits  —" in shown
+
+
+def test_exits_that_cannot_act_are_the_first_thing_said_of_a_position() -> None:
+    exits = msgspec.structs.replace(made.EXITS, blind="feed stale: no frame for 7.2 s")
+    held = made.position(exits=exits)
+    shown = text(present_positions, scene(made.normal(positions=(held,))), 60, 8)
+    assert "exits cannot act: feed stale: no frame for 7.2 s" in shown
+    assert "exits cannot act" in line_text(exits_line(held))
+    assert "exits cannot act" in text(
+        present_essentials, scene(made.normal(positions=(held,))), 43, 8
+    )
+
+
+def test_a_position_being_closed_says_so_in_its_row() -> None:
+    held = made.position(doing="reversing")
+    assert "9.987 reversing" in text(
+        present_positions, scene(made.normal(positions=(held,))), 60, 8
+    )
+
+
+def test_the_exits_of_the_chosen_row_are_shown() -> None:
+    other = made.position(
+        instrument="ALT-USD", lots=-5, qty="-5",
+        exits=ExitsView("50.60", "50.10", 12.0, 40.0, -59.0),
+    )  # fmt: skip
+    shown = scene(
+        made.normal(positions=(made.position(), other)), focus="positions", position_row=1
+    )
+    words = text(present_positions, shown, 60, 10)
+    assert "50.60 +40.0 bps" in words
+    assert "99.79" not in words
+    by_key = scene(made.normal(positions=(made.position(), other)), instrument=1)
+    assert "50.60" in text(present_positions, by_key, 60, 10)
+
+
+def test_a_small_terminal_has_the_exits_in_one_line_and_loses_no_other() -> None:
+    shown = text(present_essentials, scene(made.normal()), 43, 8)
+    assert " stop 99.79 -33 tgt 100.49 +37 43.2 s" in shown
+    assert "P(up) 1 s" in shown
+    assert "P(up) 5 s" in shown
+    assert "cancel 1 order, sell 9.987 to flat" in shown
+
+
+@pytest.mark.parametrize(
+    ("height", "words"),
+    [
+        (15, (" stop   99.85 -30.0 bps", " target 100.56 +40.0 bps", "after 120 s")),
+        (11, (" stop -30 target +40 bps after 120 s",)),
+    ],
+)
+def test_a_proposal_shows_the_exits_its_entry_will_carry(
+    height: int, words: tuple[str, ...]
+) -> None:
+    shown = text(present_proposal, scene(made.normal()), 43, height)
+    for each in words:
+        assert each in shown
+    assert "BUY: P(up) 0.563" in shown
+    assert " y " in shown
+
+
+def test_a_proposal_to_add_or_to_leave_promises_no_exits_of_its_own() -> None:
+    adding = made.proposal(exits=None, exits_note="move with the mean price; time stays")
+    shown = text(present_proposal, scene(made.normal(proposals=(adding,))), 60, 15)
+    assert "exits move with the mean price; time stays" in shown
+    leaving = made.proposal(exits=None, action="EXIT", side="SELL")
+    assert "stop" not in text(present_proposal, scene(made.normal(proposals=(leaving,))), 60, 15)
+
+
+def test_reversing_says_both_orders_before_it_is_agreed_to() -> None:
+    lines = reverse_lines(made.position(lots=-9987, qty="-9.987"))
+    assert lines[0] == "SIM-USD is SHORT 9.987 @ 100.08."
+    assert lines[2] == "1. BUY 9.987: the position is closed, its orders are canceled."
+    assert "BUY up to 9.987 more, through the gate: LONG" in lines[3]
     assert "no working order" in text(present_orders, scene(made.empty()))
     assert "no fill yet" in text(present_fills, scene(made.empty()))
 

@@ -1,11 +1,11 @@
-"""Positions, working orders and fills: short tables with a cursor and an exact word on ``k``."""
+"""Working orders and fills: short tables with a cursor, and an exact word on ``k``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from core.clock import short_time
-from core.snapshot import FillView, OrderView, PositionView, Snapshot
+from core.snapshot import FillView, OrderView, Snapshot
 from tui.present.line import Line, Panel, Role, Span, spread_out
 from tui.present.pnl import money_role
 from tui.present.scene import Scene
@@ -17,39 +17,6 @@ _STATUS = {
     "UNKNOWN": "UNKNOWN",
 }
 """Statuses that have a shorter word; the rest are written small."""
-
-
-def present_positions(scene: Scene, width: int, height: int) -> Panel:
-    """Return the positions' panel: side in a word, cost, mark, P&L, and what ``k`` would do."""
-    if scene.snapshot is None:
-        return Panel("POSITIONS", (), doubt=scene.doubt())
-    positions = scene.snapshot.positions
-    lines: list[Line] = [(Span(" flat: no position", "dim"),)]
-    if positions:
-        rows = [_position(position, width - 1) for position in positions]
-        is_focused = scene.focus == "positions"
-        lines = _window(rows, scene.position_row, height - 3, is_focused=is_focused)
-    lines += close_lines(scene.snapshot, trade_instrument(scene), width)
-    held = sum(1 for position in positions if position.lots)
-    return Panel("POSITIONS", lines, f"{held} open", scene.doubt())
-
-
-def _position(position: PositionView, width: int) -> Line:
-    side: Role = "up" if position.lots > 0 else "down" if position.lots < 0 else "dim"
-    word = "▲ LONG" if position.lots > 0 else "▼ SHORT" if position.lots < 0 else "FLAT"
-    left = [Span(fit(position.instrument, 9)), Span(fit(word, 8), side)]
-    if position.lots:
-        left.append(Span(position.qty.lstrip("-")))
-        cost = money(position.average_price)
-        left += [Span(f" @ {cost}", "dim")] if width >= 44 else []
-        left += [Span(f" mark {position.mark or '—'}", "dim")] if width >= 60 else []
-        left += [Span(f" {short_time(position.held_s * 1000)}", "dim")] if width >= 52 else []
-        value, name = position.unrealized, ""
-    else:
-        value, name = position.realized, "realized "
-    return spread_out(
-        tuple(left), (Span(f" {name}", "dim"), Span(f"{signed(value)} ", money_role(value))), width
-    )
 
 
 def trade_instrument(scene: Scene) -> str:
@@ -104,7 +71,7 @@ def present_orders(scene: Scene, width: int, height: int) -> Panel:
     orders = scene.snapshot.orders
     lines: list[Line] = [(Span(" no working order", "dim"),)]
     if orders:
-        lines = _window([_order(o, width - 1) for o in orders], scene.order_row, height - 1,
+        lines = window([_order(o, width - 1) for o in orders], scene.order_row, height - 1,
                         is_focused=scene.focus == "orders")  # fmt: skip
     return Panel("ORDERS", lines, f"{len(orders)} working", scene.doubt())
 
@@ -133,7 +100,7 @@ def present_fills(scene: Scene, width: int, height: int) -> Panel:
     reason_rows = min(5, max(1, (height - 1) // 3))
     rows = max(1, height - 1 - reason_rows)
     is_focused = scene.focus == "fills"
-    lines = _window(
+    lines = window(
         [_fill(f, width - 1) for f in fills], scene.fill_row, rows, is_focused=is_focused
     )
     lines += [()] * (rows - len(lines))
@@ -157,7 +124,7 @@ def _fill(fill: FillView, width: int) -> Line:
     return spread_out(left, value, width)
 
 
-def _window(rows: Sequence[Line], cursor: int, height: int, *, is_focused: bool) -> list[Line]:
+def window(rows: Sequence[Line], cursor: int, height: int, *, is_focused: bool) -> list[Line]:
     """Return the ``height`` rows around the cursor; the cursor's row is marked when focused."""
     if height <= 0:
         return []

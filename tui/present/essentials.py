@@ -6,6 +6,7 @@ from tui.present.agent import agent_word
 from tui.present.blotter import close_acts
 from tui.present.line import Line, Panel, Span
 from tui.present.pnl import money_role
+from tui.present.positions import chosen_position, exits_line
 from tui.present.scene import Scene
 from tui.present.signals import forecast_lines, signal_line
 from tui.present.status import notice_line
@@ -18,8 +19,11 @@ def present_essentials(scene: Scene, width: int, height: int) -> Panel:
     if view is None or snapshot is None:
         return Panel("DESK", (), doubt=scene.doubt())
     lines: list[Line] = []
+    position = chosen_position(scene)
     for forecast in view.forecasts:
         lines += forecast_lines(forecast, width, scene.min_labels)
+    if position is not None and len(view.forecasts) > 1:
+        del lines[1]  # the bar of the first: its line goes to the exits
     if not view.forecasts:
         lines.append((Span(" no forecast yet: waiting for signals", "dim"),))
     lines += [
@@ -31,6 +35,8 @@ def present_essentials(scene: Scene, width: int, height: int) -> Panel:
             Span(snapshot.pnl.fees),
         ),
     ]
+    if position is not None:
+        lines.append(exits_line(position))
     words = close_acts(snapshot, view.name)
     lines.append(
         (Span(" "), Span(" k ", "key"), Span(f" {words}", "warn")) if words

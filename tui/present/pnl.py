@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.snapshot import PnlView
 from tui.present.bars import bar_right, curve
+from tui.present.costs import cost_line
 from tui.present.line import Line, Panel, Role, Span
 from tui.present.scene import Scene
 from tui.present.text import fit, fit_right, money, sign_of, signed
@@ -20,6 +21,7 @@ def present_pnl(scene: Scene, width: int, height: int) -> Panel:
         _two(("realized", pnl.realized, True), ("unrealized", pnl.unrealized, True), half),
         _two(("fees", pnl.fees, False), ("exposure", pnl.exposure, False), half),
         loss_line(pnl, width),
+        cost_line(scene.snapshot.costs, width),
     ]
     room = height - 1 - len(lines)
     if room >= 2:

@@ -6,9 +6,12 @@ from core.clock import short_time
 from core.snapshot import ProposalView
 from tui.present.bars import bar_right
 from tui.present.line import Line, Panel, Role, Span, line_width
+from tui.present.positions import planned_lines
 from tui.present.scene import Scene
 from tui.present.text import wrap
 
+TALL = 13
+"""Rows from which the exits have a line each."""
 _KEYS_NOTE = "new: keys wake in a moment"
 
 
@@ -22,6 +25,7 @@ def present_proposal(scene: Scene, width: int, height: int) -> Panel:
     ids = [p.decision_id for p in scene.snapshot.proposals]
     note = f"{ids.index(proposal.decision_id) + 1} of {len(ids)} · {proposal.decision_id}"
     lines = _facts(proposal, width)
+    lines += _exits(proposal, width, height)
     keys = _keys(scene)
     room = height - 1 - len(lines) - 1
     if room > 4:
@@ -83,6 +87,15 @@ def _facts(proposal: ProposalView, width: int) -> list[Line]:
         _drift(proposal),
         _countdown(proposal, width),
     ]
+
+
+def _exits(proposal: ProposalView, width: int, height: int) -> list[Line]:
+    """Return the exits that the entry will carry; nothing for an exit."""
+    if proposal.exits_note:
+        return [(Span(" exits ", "dim"), Span(proposal.exits_note))]
+    if proposal.exits is None:
+        return []
+    return planned_lines(proposal.exits, width, is_tall=height >= TALL)
 
 
 def _drift(proposal: ProposalView) -> Line:

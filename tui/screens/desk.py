@@ -12,12 +12,14 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from typing_extensions import override
 
+from core.model.exits import ExitKind
 from tui.actions import bindings
 from tui.present.agent import present_agent
-from tui.present.blotter import present_fills, present_orders, present_positions
+from tui.present.blotter import present_fills, present_orders
 from tui.present.essentials import present_essentials, present_notices
 from tui.present.line import Line, Role, Span
 from tui.present.pnl import present_pnl
+from tui.present.positions import present_positions
 from tui.present.proposal import present_proposal
 from tui.present.scene import Scene
 from tui.present.signals import present_signals
@@ -123,9 +125,41 @@ class DeskScreen(Screen[None]):
         """Key c."""
         self._desk.cancel_order()
 
+    def action_set_stop(self) -> None:
+        """Key s."""
+        self._desk.ask_exit(ExitKind.STOP)
+
+    def action_set_target(self) -> None:
+        """Key t."""
+        self._desk.ask_exit(ExitKind.TARGET)
+
+    def action_reduce(self) -> None:
+        """Key h."""
+        self._desk.reduce()
+
+    def action_reverse(self) -> None:
+        """Key v."""
+        self._desk.ask_reverse()
+
+    def action_flatten_all(self) -> None:
+        """Key x."""
+        self._desk.ask_flatten()
+
+    def action_halt_instrument(self) -> None:
+        """Key K."""
+        self._desk.halt_instrument()
+
+    def action_halt_strategy(self) -> None:
+        """Key S."""
+        self._desk.halt_strategy()
+
     def action_rearm(self) -> None:
         """Key r."""
         self._desk.ask_rearm()
+
+    def action_difference(self) -> None:
+        """Key d."""
+        self._desk.ask_difference()
 
     def action_mode(self) -> None:
         """Key m."""

@@ -10,7 +10,7 @@ from core.model.decision import Mode
 from tui.screens.sheet import Sheet
 
 _MEANING = {
-    Mode.OBSERVE: "nothing is proposed and nothing is sent",
+    Mode.OBSERVE: "nothing is proposed; exits of what is held still act",
     Mode.CONFIRM: "a proposal is sent when you press y; no answer rejects",
     Mode.AUTO: "a proposal that passes every limit is sent by itself",
 }

@@ -66,6 +66,16 @@ def test_reading_again_starts_anew(tmp_path):
     assert len(list(reader)) == len(list(reader)) == reader.n_records == 5
 
 
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress], ids=["plain", "gzip"])
+def test_bytes_read_rise_to_the_size_of_the_file(tmp_path, pack):
+    data = pack(text_of(lines=LINES * 20_000))
+    reader = read_capture(written(tmp_path, data))
+    seen = [reader.bytes_read for _ in reader]
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < seen[len(seen) // 2] <= seen[-1] == len(data)
+    assert len(set(seen)) > 3
+
+
 def test_last_line_without_newline_is_read(tmp_path):
     assert len(list(read_capture(written(tmp_path, text_of()[:-1])))) == 5
 

@@ -59,7 +59,7 @@ class Two:
                 fee_bps=Decimal(10),
             )
         )
-        broker = PaperBroker(self.joined.instruments, settings, Decimal(10))
+        broker = PaperBroker(self.joined.instruments, settings)
         self.session = Session(self.engine, broker, self.sink, self.tape)
         self.binance, self.coinbase = self.joined.parts
         for part in self.joined.parts:

@@ -74,8 +74,13 @@ BINANCE = {
             "quoteAsset": "USDT",
             "filters": [
                 {"filterType": "PRICE_FILTER", "tickSize": "0.01000000", "minPrice": "0.01"},
-                {"filterType": "LOT_SIZE", "stepSize": "0.00001000"},
-                {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
+                {
+                    "filterType": "LOT_SIZE",
+                    "stepSize": "0.00001000",
+                    "minQty": "0.0001",
+                    "maxQty": "9000.0",
+                },
+                {"filterType": "NOTIONAL", "minNotional": "5.00000000", "maxNotional": "0.0000"},
                 {"filterType": "SOMETHING_NEW", "x": 1},
             ],
         }
@@ -88,6 +93,9 @@ COINBASE = {
     "base_currency_id": "BTC",
     "quote_currency_id": "USD",
     "quote_min_size": "1",
+    "quote_max_size": "150000000",
+    "base_min_size": "0.00000001",
+    "base_max_size": "",
 }
 
 
@@ -115,6 +123,7 @@ async def test_binance_instrument_comes_from_its_filters():
     assert requests == ["/api/v3/exchangeInfo?symbol=BTCUSDT"]
     assert (one.base, one.quote, one.tick_size) == ("BTC", "USDT", Decimal("0.01"))
     assert (one.lot_size, one.min_notional) == (Decimal("0.00001"), Decimal(5))
+    assert (one.min_qty, one.max_qty, one.max_notional) == (Decimal("0.0001"), 9000, None)
 
 
 async def test_coinbase_instrument_comes_from_its_product():
@@ -122,6 +131,8 @@ async def test_coinbase_instrument_comes_from_its_product():
     assert requests == ["/api/v3/brokerage/market/products/BTC-USD?"]
     assert (one.base, one.quote, one.tick_size) == ("BTC", "USD", Decimal("0.01"))
     assert one.lot_size == Decimal("0.00000001")
+    assert (one.min_qty, one.max_qty) == (Decimal("0.00000001"), None)
+    assert (one.min_notional, one.max_notional) == (1, 150_000_000)
 
 
 async def test_coinbase_exchange_instrument_comes_from_its_product():
