@@ -152,13 +152,13 @@ REMEDIES = (
     ),
     Remedy(
         15, "silence of the venue is UNKNOWN", "core/orders.py",
-        "self._move(state, OrderStatus.UNKNOWN)", "self._move(state, OrderStatus.REJECTED)",
+        "self._step(state, Trigger.LOSE_SIGHT)", "self._step(state, Trigger.REJECTED)",
         "test_bug_15_order_whose_reply_is_lost_is_never_sent_again_and_counts_as_exposure", TRADING,
     ),
     Remedy(
-        15, "a refused cancel is no end of the order", "core/orders.py",
-        "return OrderStatus.UNKNOWN if status is OrderStatus.PENDING_CANCEL else None",
-        "return OrderStatus.REJECTED",
+        15, "a refused cancel is no end of the order", "core/model/lifecycle.py",
+        "filled, ended or never there.\n        _T.CANCEL_REJECTED: _S.UNKNOWN,",
+        "filled, ended or never there.\n        _T.CANCEL_REJECTED: _S.REJECTED,",
         "test_bug_15_venue_that_does_not_know_an_order_does_not_close_it", TRADING,
     ),
     Remedy(
@@ -188,15 +188,15 @@ REMEDIES = (
         "test_bug_19_connection_that_still_counts_is_waited_out",
     ),
     Remedy(
-        20, "an order that meets our own is denied", "core/risk.py",
-        "is_clear = order.limit_ticks < own if is_buy else order.limit_ticks > own",
-        "is_clear = True",
+        20, "an order that meets our own is denied", "core/limits/own.py",
+        "return price, meets, limit < own if is_buy else limit > own",
+        "return price, meets, True",
         "test_bug_20_order_that_would_meet_our_own_is_denied"
         "_and_the_position_can_still_be_closed", TRADING,
     ),
     Remedy(
-        21, "an entry is denied while the clock is off", "core/risk.py",
-        "offset is not None and -behind <= offset <= ahead", "True",
+        21, "an entry is denied while the clock is off", "core/limits/market.py",
+        "-behind <= offset <= ahead", "True",
         "test_bug_21_clock_that_is_ahead_holds_back_new_risk_within_a_second_and_no_exit", TRADING,
     ),
     Remedy(
