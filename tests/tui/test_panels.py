@@ -344,7 +344,7 @@ def test_the_proposal_shows_all_that_is_needed_to_judge_it() -> None:
         "▲ ENTER LONG", "BUY 9.987 SIM-USD", "limit ≤ 100.15", "notional 1000.00",
         "P(up) 5 s ▲ 56.3 %", "edge 3.14 − cost 1.22 = +1.92 bps",
         "drift +1.5 ticks against us", "6.2 s of 10.0 s", "BUY: P(up)", "queue imbalance +0.11",
-        " y  confirm", " n  reject", "or it lapses", "1 of 1 · d-000042",
+        " y  confirm", " n  reject", "or it lapses", "1 of 1 · 000042",
     ):  # fmt: skip
         assert words in shown, words
 

@@ -23,7 +23,9 @@ def present_proposal(scene: Scene, width: int, height: int) -> Panel:
     if proposal is None:
         return Panel("PROPOSAL", _none(scene, width, height), "none", scene.doubt())
     ids = [p.decision_id for p in scene.snapshot.proposals]
-    note = f"{ids.index(proposal.decision_id) + 1} of {len(ids)} · {proposal.decision_id}"
+    # The run's digits are the same in every id of the screen.
+    number = proposal.decision_id.rpartition("-")[2]
+    note = f"{ids.index(proposal.decision_id) + 1} of {len(ids)} · {number}"
     lines = _facts(proposal, width)
     lines += _exits(proposal, width, height)
     keys = _keys(scene)
