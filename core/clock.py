@@ -71,3 +71,12 @@ def iso_ns(ns: int) -> str:
     """Return ``YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ`` for Unix nanoseconds."""
     seconds, rest = divmod(ns, NS_PER_S)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
+
+
+def earliest(*dues_ns: int | None) -> int | None:
+    """Return the first of some instants, or None where there is none."""
+    found: int | None = None
+    for due_ns in dues_ns:
+        if due_ns is not None and (found is None or due_ns < found):
+            found = due_ns
+    return found

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
-from core.clock import NS_PER_MS, NS_PER_S
+from core.clock import NS_PER_MS, NS_PER_S, earliest
 from core.config import SlippageSettings
 from core.context import RunContext
 from core.desk import Desk
@@ -148,7 +148,11 @@ class Costs:
 
     def next_due_ns(self) -> int | None:
         """Return when ``advance`` has something to do, or None."""
-        return min((w[0].due_ns for w in self._waiting.values() if w), default=None)
+        found: int | None = None
+        for waiting in self._waiting.values():
+            if waiting:
+                found = earliest(found, waiting[0].due_ns)
+        return found
 
     def advance(self) -> None:
         """Read the mids that are due."""

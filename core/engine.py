@@ -13,7 +13,7 @@ import msgspec
 from core import scopes
 from core.account import DAY_NS, Account
 from core.attached import AttachedExits
-from core.clock import NS_PER_MS, NS_PER_S
+from core.clock import NS_PER_MS, NS_PER_S, earliest
 from core.config import Settings
 from core.context import RunContext
 from core.desk import Desk
@@ -119,10 +119,11 @@ class Engine:
 
     def next_due_ns(self) -> int | None:
         """Return when ``advance`` has something to do next, or None before the first event."""
-        if self._next_cadence_ns is None:
+        cadence_ns = self._next_cadence_ns
+        if cadence_ns is None:
             return None
-        others_ns = (self.proposals.next_expiry_ns(), self.execution.costs.next_due_ns())
-        return min((self._next_cadence_ns, *(each for each in others_ns if each is not None)))
+        costs_ns = self.execution.costs.next_due_ns()
+        return earliest(cadence_ns, self.proposals.next_expiry_ns(), costs_ns)
 
     def start_clock(self, now_ns: int) -> None:
         """Set engine time without thinking about what lies between; at start and after silence."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from core.clock import NS_PER_S, Clock
+from core.clock import NS_PER_S, Clock, earliest
 from core.engine import Engine
 from core.errors import InvariantError
 from core.feeds.handover import Replacer
@@ -173,10 +173,7 @@ class Session:
 
     def next_due_ns(self) -> int | None:
         """Return when ``run_timers`` has something to do next."""
-        engine_ns, broker_ns = self.engine.next_due_ns(), self.broker.next_due_ns()
-        if engine_ns is None or broker_ns is None:
-            return broker_ns if engine_ns is None else engine_ns
-        return min(engine_ns, broker_ns)
+        return earliest(self.engine.next_due_ns(), self.broker.next_due_ns())
 
     def run_timers(self, now_ns: int) -> None:
         """Run everything that was due up to ``now_ns``, each at its own time."""

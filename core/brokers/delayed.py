@@ -18,7 +18,7 @@ from core.brokers.fees import fee_of, rates_of
 from core.brokers.filters import why_refused
 from core.brokers.meeting import Meeting, Ticket
 from core.brokers.road import Road
-from core.clock import NS_PER_MS
+from core.clock import NS_PER_MS, earliest
 from core.config import PaperSettings
 from core.errors import InvariantError
 from core.model.market import TradePrint
@@ -71,8 +71,7 @@ class DelayedBroker(Meeting):
 
     def next_due_ns(self) -> int | None:
         """Return when the next thing arrives, there or here, or a day ends."""
-        dues = (self._next_end_ns, self._out.next_due_ns, self._back.next_due_ns)
-        return min((due_ns for due_ns in dues if due_ns is not None), default=None)
+        return earliest(self._next_end_ns, self._out.next_due_ns, self._back.next_due_ns)
 
     def advance(self, now_ns: int) -> None:
         """Let happen what is due, against the book as it is now."""

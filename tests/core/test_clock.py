@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.clock import NS_PER_S, ManualClock, SystemClock, iso_ns
+from core.clock import NS_PER_S, ManualClock, SystemClock, earliest, iso_ns
 
 
 def test_wall_clock_that_steps_back_holds_the_last_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +56,10 @@ def test_iso_text_does_not_follow_the_local_zone(monkeypatch: pytest.MonkeyPatch
 @given(first=st.integers(0, 2**62), second=st.integers(0, 2**62))
 def test_iso_texts_sort_as_their_times(first: int, second: int) -> None:
     assert (iso_ns(first) < iso_ns(second)) == (first < second)
+
+
+def test_earliest_passes_over_what_is_not_due_at_all():
+    assert earliest(None, 5, 3, None, 4) == 3
+    assert earliest(0, 1) == 0
+    assert earliest(None, None) is None
+    assert earliest() is None
