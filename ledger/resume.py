@@ -60,7 +60,8 @@ class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roots: tuple[str, ...]
     """Of the complete subtrees up to ``seq``, largest first."""
     notes: str
-    """Sha256 of all checkpoints up to ``seq``."""
+    """Sha256 of all checkpoints before ``seq``: one at ``seq`` itself may still be signed, as an
+    export does, and its root is that of ``roots``."""
     carried_count: int
     carried: str
     open_events: tuple[tuple[int, str], ...]
@@ -118,7 +119,7 @@ def make(
 
 
 def _digest_of(stored: list[Stored], seq: int) -> str:
-    return hashlib.sha256(file_text(row for row in stored if row.seq <= seq)).hexdigest()
+    return hashlib.sha256(file_text(row for row in stored if row.seq < seq)).hexdigest()
 
 
 def _open_events(connection: sqlite3.Connection) -> Iterator[tuple[int, str]]:

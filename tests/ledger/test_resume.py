@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from core.errors import Failed
+from core.state import StateDir
 from ledger import commit, keys, recovery, resume, rows, witness, writer
+from ledger.coverage import stored_notes
+from ledger.issue import sign_head
 from ledger.projections import Projector
 from ledger.recovery import recover
 from ledger.store import DB_NAME, RESUME_NAME, open_for_writing
@@ -96,6 +99,25 @@ def test_ledger_goes_on_after_a_quick_start(state: Path, monkeypatch: pytest.Mon
     quick = _walked_from(state)
     _walk_all(monkeypatch)
     assert (_walked_from(state), quick) == (1, 68)
+
+
+def test_checkpoint_that_is_signed_afterwards_leaves_the_start_quick(state: Path) -> None:
+    made = resume.read(state, _public(state))
+    assert made is not None
+    with closing(open_for_writing(state)) as connection:
+        newest = stored_notes(connection)[-1].seq
+    assert newest < made.seq, "the end of this ledger was not signed, as the end of a kill is not"
+    sign_head(StateDir(state), factory.START_NS)
+    with closing(open_for_writing(state)) as connection:
+        assert stored_notes(connection)[-1].seq == made.seq
+    assert _walked_from(state) == made.seq + 1
+    assert verify(state).findings == ()
+
+
+def _public(state_dir: Path) -> keys.PublicKey:
+    public = keys.read_public(state_dir)
+    assert public is not None
+    return public
 
 
 def test_events_after_the_resume_are_walked(state: Path) -> None:
