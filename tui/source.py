@@ -78,12 +78,15 @@ class SocketSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pictures: _Connection | None = None
+        self._turn = asyncio.Lock()
+        """Held by who asks on the lasting connection: leaving may come while a picture is on its
+        way."""
 
     async def pull(self) -> Snapshot:
         """Return the newest snapshot. Errors: ``EngineLost`` with the reason."""
         is_answered = False
         try:
-            async with asyncio.timeout(PULL_TIMEOUT_S):
+            async with asyncio.timeout(PULL_TIMEOUT_S), self._turn:
                 if self._pictures is None:
                     self._pictures = await _Connection.open(self._path)
                 reply = await self._pictures.ask(GetSnapshot(is_screen=True))
@@ -115,7 +118,7 @@ class SocketSource:
     async def close(self) -> None:
         """Close the lasting connection, telling the engine that this screen leaves in order."""
         with contextlib.suppress(OSError, EOFError, msgspec.MsgspecError):
-            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+            async with asyncio.timeout(LEAVE_TIMEOUT_S), self._turn:
                 if self._pictures is not None:
                     await self._pictures.ask(GetSnapshot(is_screen=False))
         self._drop()

@@ -166,3 +166,25 @@ async def test_a_pull_that_was_canceled_leaves_no_half_reply_behind(tmp_path: Pa
         assert (await source.pull()).run_id == "run-1"
         await source.close()
     assert len(engine.connections) == 2
+
+
+async def test_leaving_while_a_picture_is_on_its_way_waits_for_it(tmp_path: Path) -> None:
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: AnyCommand) -> Reply:
+        asked.set()
+        await goes_on.wait()
+        return Picture(made.normal())
+
+    path = tmp_path / "control.sock"
+    async with running(path, slow) as engine:
+        source = SocketSource(path)
+        async with asyncio.TaskGroup() as group:
+            pull = group.create_task(source.pull())
+            await asked.wait()
+            group.create_task(source.close())
+            await asyncio.sleep(0)
+            goes_on.set()
+        assert pull.result() == made.normal()
+        told = [command for command in engine.connections[0] if isinstance(command, GetSnapshot)]
+    assert [command.is_screen for command in told] == [True, False]
