@@ -41,15 +41,6 @@ _COINBASE = (
 )
 
 
-def _book() -> None:
-    from core.features import Features
-
-    features = Features()
-    features.on_book(1, (100, 1), (101, 1), (1, 1))
-    features.on_trade(2, 100, 1, 1)
-    features.read(3)
-
-
 def _market() -> None:
     from core.sim.market import SimMarket, sim_instrument
 
@@ -93,7 +84,6 @@ def _venues() -> None:
 
 
 STEPS: tuple[tuple[str, Step], ...] = (
-    ("features", _book),
     ("frames of venues", _venues),
     ("simulated market", _market),
     ("book, signals, forecasts, agent", _run),

@@ -160,10 +160,6 @@ class Chain:
         """Return whether a best price is one that the snapshot did not reach: perhaps no best."""
         return bool(frames.reach(self.book.block) & frames.LEFT_KNOWN)
 
-    def has_walked_far(self) -> bool:
-        """Return whether the market nears a price past which the snapshot knew nothing."""
-        return bool(frames.reach(self.book.block) & frames.WALKED_FAR)
-
 
 def _edges(snapshot: DepthSnapshot) -> tuple[int, int]:
     """Return the lowest bid and the highest ask down and up to which every level is known."""

@@ -1,8 +1,7 @@
 """The Merkle tree over a whole ledger, kept so that many proofs are quick.
 
-``ledger.tree`` makes a proof by hashing all leaves again, which is right for one. Here every
-complete subtree is hashed once: 64 bytes a leaf, and a proof costs log2(size) look-ups.
-Source: RFC 9162, sections 2.1.3 and 2.1.4; tests hold it to ``ledger.tree``.
+Every complete subtree is hashed once: 64 bytes a leaf, and a proof costs log2(size) look-ups.
+Source: RFC 9162, sections 2.1.3 and 2.1.4. ``ledger.tree`` checks such proofs.
 """
 
 from __future__ import annotations

@@ -11,18 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvariantError
+from ledger.binder.forest import Forest
 from ledger.chain import leaf_hash
 from ledger.tree import (
     EMPTY_ROOT,
     Frontier,
-    consistency_proof,
-    inclusion_proof,
     is_consistent,
     is_included,
     root_of,
 )
 
 SIZE_MAX = 64
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    return Forest(leaves).inclusion(index)
+
+
+def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+    return Forest(leaves).consistency(old_size)
+
 
 # The test vectors of google/certificate-transparency (merkle_tree_test), eight leaves.
 INPUTS = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657",
