@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from core.kernels import features as features_kernel
-from core.kernels import jit, market
+from core.kernels import jit, jit_making, market
 from core.kernels import policy as network
 from core.kernels.features import N_FEATURES
 
@@ -24,7 +24,7 @@ LOW = np.array([0, -1, -1, -1, -1, -1, -1, -1, -2, -2, -1, -1, -1, -1, -1, 0], n
 HIGH = np.array([1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1], np.float64)
 
 
-@jit
+@jit_making
 def observe(features, position_fraction, out):
     """Write the observation into ``out``, float32[N_OBSERVATION].
 
@@ -226,7 +226,7 @@ def look(clock, values, account, rules, vector, out):
     return observe(vector, account[POSITION_LOTS] / rules[CAP_LOTS], out)
 
 
-@jit
+@jit_making
 def start_all(
     ints, reals, rng, queues, params, clock, values, account, money, rules, which, seeds,
     start_ticks, vectors, out,
@@ -242,7 +242,7 @@ def start_all(
         look(clock[i], values[i], account[i], rules, vectors[i], out[i])
 
 
-@jit
+@jit_making
 def step_all(
     ints, reals, rng, queues, params, clock, values, account, money, rules, fills, actions,
     vectors, out, gains,

@@ -63,9 +63,9 @@ REMEDIES = (
         "test_bug_05_snapshots_that_come_too_old_are_asked_for_later_and_later",
     ),
     Remedy(
-        6, "partial books are not among the streams of changes", "core/feeds/binance.py",
-        '_DEPTH = frozenset({"depth", "depth@100ms", "depth@1000ms"})',
-        '_DEPTH = frozenset({"depth", "depth@100ms", "depth@1000ms", "depth20", "depth5"})',
+        6, "partial books are not among the streams of changes", "core/feeds/binance_quick.py",
+        'DEPTH = frozenset({"depth", "depth@100ms", "depth@1000ms"})',
+        'DEPTH = frozenset({"depth", "depth@100ms", "depth@1000ms", "depth20", "depth5"})',
         "test_bug_06_partial_books_are_never_taken_for_changes",
     ),
     Remedy(
@@ -168,8 +168,8 @@ REMEDIES = (
     ),
     Remedy(
         17, "no code asks for a listenKey", "core/feeds/binance.py",
-        "_STREAM_AT = frames.STREAM_AT",
-        '_STREAM_AT = frames.STREAM_AT\n_USER_DATA = "/api/v3/userDataStream"',
+        '_HEARTBEAT_STREAM = "btcusdt@miniTicker"',
+        '_HEARTBEAT_STREAM = "btcusdt@miniTicker"\n_USER_DATA = "/api/v3/userDataStream"',
         "test_bug_17_no_code_goes_the_removed_way_to_account_data", TRADING,
     ),
     Remedy(

@@ -55,6 +55,8 @@ class Book:
         """The touch as last read; None when the block has a newer one."""
         self.block[at.WINDOW] = window
         self.block[at.ROOM] = _FIRST_SLOTS // 2
+        self.block[at.NAME_SIZE] = len(instrument.name)
+        self.block[at.DEPTH_COUNT] = DEPTH_LEVELS
         self.block[at.TRADE_ID] = self.block[at.LAST_ID] = -1
         self._head, self._near, self._bits = _views(self.block, window)
         self.features = Features(
@@ -107,7 +109,8 @@ class Book:
 
     def go_on_from(self, other: Book) -> None:
         """Take place, features, bars and newest trade of the book that this one replaces."""
-        for first, end in ((at.INDEX, at.INDEX + 1), (at.TRADE_ID, at.HEAD), (at.CLOCK, at.ROW)):
+        taken = ((at.INDEX, at.INDEX + 1), (at.TRADE_ID, at.NAME_SIZE), (at.CLOCK, at.ROW))
+        for first, end in taken:
             self.block[first:end] = other.block[first:end]
 
     @property

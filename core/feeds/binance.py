@@ -1,13 +1,14 @@
 """Binance spot: frames of one combined stream.
 
 The usual frames go to a kernel that takes them from bytes to book and features in one call
-(``_quick_*``); whatever it does not take goes the typed way below, which is the one that judges.
-Both give the same (``tests/core/feeds/test_quick.py``). Books: ``core.feeds.binance_books``.
+(``core.feeds.binance_quick``); whatever it does not take goes the typed way below, which is the one
+that judges. Both give the same (``tests/core/feeds/test_quick.py``). Books:
+``core.feeds.binance_books``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import UNSET, Raw
 
@@ -15,35 +16,16 @@ from core.config import Settings
 from core.errors import ValueRefused
 from core.feeds import binance_wire as wire
 from core.feeds.binance_books import BinanceBooks
+from core.feeds.binance_quick import DEPTH, Judge, Quick
 from core.feeds.connection import MALFORMED
 from core.feeds.states import BELIEVED
 from core.feeds.times import epoch_ns
 from core.kernels import frames
-from core.kernels.update import CROSSED
 from core.model.instrument import Instrument
-from core.model.market import (
-    DEPTH_LEVELS,
-    BookMoved,
-    FeedOutput,
-    FeedState,
-    Renew,
-    TradePrint,
-)
-
-_DEPTH = frozenset({"depth", "depth@100ms", "depth@1000ms"})
-"""Diff streams. ``depth20`` and its like are partial books of another shape and never mixed in."""
+from core.model.market import FeedOutput, Renew, TradePrint
 
 _HEARTBEAT_STREAM = "btcusdt@miniTicker"
 """Once a second whatever we watch, so that a quiet symbol can be told from a dead socket."""
-
-_LIVE = FeedState.LIVE
-"""Here, because a member of an enum takes 70 ns to look up: 2 % of a frame."""
-
-_HEAD = b'{"stream":"'
-_STREAM_AT = frames.STREAM_AT
-
-_Quick = Callable[[int, bytes, int, int, int], list[FeedOutput] | None]
-"""Index, frame, end of the symbol in the stream's name, end of the name, time; None: not taken."""
 
 
 class BinanceProtocol(BinanceBooks):
@@ -55,14 +37,8 @@ class BinanceProtocol(BinanceBooks):
 
     def __init__(self, instruments: Sequence[Instrument], settings: Settings) -> None:
         super().__init__(instruments, settings)
-        self._streams: dict[bytes, tuple[int, int, int, _Quick]] = {}
-        for name, index in self._index.items():
-            symbol = name.lower().encode()
-            kinds = [(kind, self._quick_depth) for kind in _DEPTH]
-            kinds += [("trade", self._quick_trade), ("bookTicker", self._quick_ticker)]
-            for kind, take in kinds:
-                stream = _HEAD + symbol + b"@" + kind.encode()
-                self._streams[stream] = (index, _STREAM_AT + len(symbol), len(stream), take)
+        judge = Judge(self._find_crossed, self._look_at, self._judge)
+        self._quick = Quick(self.instruments, self._symbols, judge)
 
     def url(self) -> str:
         """Return the address of the combined stream with everything in it."""
@@ -87,67 +63,13 @@ class BinanceProtocol(BinanceBooks):
         self.counters.frames += 1
         if self.uses_kernel and not self._has_stale and not self._crossed_since_ns:
             # With the head before it: elsewhere in a frame the same bytes mean nothing.
-            stream = self._streams.get(data[: data.find(b'"', _STREAM_AT)])
-            if stream is not None:
-                index, symbol_end, end, take = stream
-                taken = take(index, data, symbol_end, end, recv_ns)
+            take = self._quick.takes.get(data[: self._quick.size])
+            if take is not None:
+                taken = take(data, recv_ns)
                 if taken is not None:
                     self._last_frame_ns = recv_ns
                     return taken
         return self._read(data, recv_ns)
-
-    # --- the usual frames, by kernel
-
-    def _quick_depth(
-        self, index: int, data: bytes, symbol_end: int, end: int, recv_ns: int
-    ) -> list[FeedOutput] | None:
-        feed, symbol = self.instruments[index], self._symbols[index]
-        if feed.state is not _LIVE or symbol.chain.pending or symbol.beats_behind:
-            return None
-        book = feed.book
-        flags, event_ns = frames.take_depth(
-            data, book.block, book.far, symbol_end, end, recv_ns, DEPTH_LEVELS
-        )
-        if flags < 0:
-            return None
-        book.known_touch = None
-        symbol.chain.keep(data)
-        feed.last_event_ns = event_ns
-        feed.last_recv_ns = recv_ns
-        outputs: list[FeedOutput] = [BookMoved(index, event_ns, recv_ns)]
-        if flags:
-            if flags & CROSSED:
-                self._find_crossed(outputs, index, recv_ns)
-            self._look_at(outputs, index, flags, recv_ns)
-        return outputs
-
-    def _quick_ticker(
-        self, index: int, data: bytes, symbol_end: int, end: int, recv_ns: int
-    ) -> list[FeedOutput] | None:
-        feed = self.instruments[index]
-        if feed.state is not _LIVE:
-            return None
-        flags = frames.take_ticker(data, feed.book.block, symbol_end, end)
-        if flags < 0:
-            return None
-        outputs: list[FeedOutput] = []
-        if flags:
-            self._judge(outputs, index, flags, recv_ns)
-        return outputs
-
-    def _quick_trade(
-        self, index: int, data: bytes, symbol_end: int, end: int, recv_ns: int
-    ) -> list[FeedOutput] | None:
-        feed = self.instruments[index]
-        number, ticks, lots, aggressor, event_ns = frames.take_trade(
-            data, feed.book.block, symbol_end, end, recv_ns
-        )
-        if number < 0:
-            return None
-        self._symbols[index].has_trade_stream = True
-        trade = TradePrint(index, ticks, lots, aggressor, str(number), event_ns, recv_ns)
-        feed.count_trade(trade)
-        return [trade]
 
     # --- any frame, typed
 
@@ -181,7 +103,7 @@ class BinanceProtocol(BinanceBooks):
     def _event(
         self, outputs: list[FeedOutput], kind: str, name: str, data: Raw, recv_ns: int
     ) -> None:
-        is_depth = kind in _DEPTH
+        is_depth = kind in DEPTH
         if not is_depth and kind not in {"trade", "aggTrade", "bookTicker"}:
             self._unused(outputs, kind, data, recv_ns)
             return

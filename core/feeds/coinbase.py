@@ -28,7 +28,6 @@ from core.kernels.update import CROSSED
 from core.levels import LevelReader
 from core.model.instrument import Instrument
 from core.model.market import (
-    DEPTH_LEVELS,
     BookMoved,
     FeedCause,
     FeedOutput,
@@ -114,7 +113,13 @@ class CoinbaseProtocol(SocketOnly):
             LevelReader(feed.instrument, grid=feed.book.block[at.GRID : at.CLOCK])
             for feed in self.instruments
         ]
-        self._quick_labels = {label.encode(): index for label, index in self._labels.items()}
+        self._label_room = max(map(len, self._labels), default=0) + 1
+        self._quick_labels = {
+            (label.encode() + frames.UPDATES_OF)[: self._label_room]: (index, len(label))
+            for label, index in self._labels.items()
+        }
+        self._label_at = 0
+        """Where the newest update named its product: it moves with the digits of a number."""
         self._sequence = -1
         """Number of the newest frame of this connection; -1 before the first."""
 
@@ -146,17 +151,20 @@ class CoinbaseProtocol(SocketOnly):
 
     def _quick_update(self, data: bytes, recv_ns: int) -> list[FeedOutput] | None:
         """Take one update of one live book in one kernel call; None: not taken, nothing changed."""
-        name_at = data.find(_PRODUCT) + len(_PRODUCT)
-        name_end = data.find(b'"', name_at)
-        index = self._quick_labels.get(data[name_at:name_end])
-        if index is None or self._sequence < 0:
+        at = self._label_at
+        found = self._quick_labels.get(data[at : at + self._label_room])
+        if found is None:
+            at = self._label_at = data.find(_PRODUCT) + len(_PRODUCT)
+            found = self._quick_labels.get(data[at : at + self._label_room])
+        if found is None or self._sequence < 0:
             return None
+        index, size = found
         feed = self.instruments[index]
         if feed.state is not _LIVE:
             return None
         book = feed.book
         flags, event_ns = frames.take_update(
-            data, book.block, book.far, name_at, name_end, self._sequence + 1, recv_ns, DEPTH_LEVELS
+            data, book.block, book.far, at, at + size, self._sequence + 1, recv_ns
         )
         if flags < 0:
             return None

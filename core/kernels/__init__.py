@@ -33,13 +33,19 @@ from numba import njit  # noqa: E402 (the cache folder must be set before numba 
 
 
 def jit(function: Any) -> Any:
-    """Compile ``function`` with the house settings: cached, numpy errors, no fast maths."""
-    return njit(cache=True, error_model="numpy")(function)
+    """Compile ``function`` with the house settings: cached, numpy errors, no fast maths.
+
+    It may make no array, list or set, and return none: without reference counting a call costs
+    0.1 us less, and every call inside it that passes an array two locked instructions less.
+    """
+    return njit(cache=True, error_model="numpy", _nrt=False)(function)
+
+
+def jit_making(function: Any) -> Any:
+    """Compile as ``jit`` does, for a function that makes arrays."""
+    return njit(cache=True, error_model="numpy", _nrt=True)(function)
 
 
 def jit_inline(function: Any) -> Any:
-    """Compile as ``jit`` does, into the caller: for small functions of the hot path.
-
-    A call that passes arrays counts references with locked instructions; an inlined one does not.
-    """
+    """Compile as ``jit`` does, into the caller: for small functions and those that return views."""
     return njit(error_model="numpy", inline="always")(function)

@@ -30,6 +30,9 @@ TRADE_ID, TRADE_NS = range(11, 13)
 N_BARS = 13
 """Bars begun since the start: see ``core.kernels.bars``."""
 
+NAME_SIZE, DEPTH_COUNT = range(14, 16)
+"""Letters of the instrument's name; levels a side that the depth sums are of."""
+
 NEVER_BELOW, NEVER_ABOVE = -1, 2**62
 """KNOWN and FAR prices of a side that is known to its end."""
 

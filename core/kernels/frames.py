@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.kernels import block as at_
-from core.kernels import jit
+from core.kernels import jit, jit_inline
 from core.kernels.levels import (
     N_FLOORED,
     PAIRS,
@@ -32,9 +32,10 @@ snapshot; little of that depth is left."""
 
 STREAM_AT = len(b'{"stream":"')
 """Where the name of the stream begins in a frame of a combined stream."""
-_DEPTH = b'","data":{"e":"depthUpdate","E":'
-_TICKER = b'","data":{"u":'
-_TRADE = b'","data":{"e":"trade","E":'
+_DEPTH, _EACH_100_MS, _EACH_S = b"@depth", b"@100ms", b"@1000ms"
+_DEPTH_DATA = b'","data":{"e":"depthUpdate","E":'
+_TICKER = b'@bookTicker","data":{"u":'
+_TRADE = b'@trade","data":{"e":"trade","E":'
 _SYMBOL = b',"s":"'
 _FIRST, _LAST, _BIDS, _ASKS, _END = b'","U":', b',"u":', b',"b":', b',"a":', b"}}"
 _BID, _BID_QTY, _ASK, _ASK_QTY, _TICKER_END = (
@@ -47,7 +48,7 @@ _TRUE, _FALSE = b"true}}", b"false}}"
 UPDATE_HEAD = b'{"channel":"l2_data","timestamp":"'
 _SEQUENCE = b'","sequence_num":'
 _EVENTS = b',"events":[{"type":"update","product_id":"'
-_UPDATES, _UPDATES_END = b'","updates":', b"}]}"
+UPDATES_OF, _UPDATES_END = b'","updates":', b"}]}"
 
 _ZERO, _MINUS, _POINT, _COLON, _TEE, _ZED = 48, 45, 46, 58, 84, 90
 _MICROSECONDS_FROM = 10**14
@@ -99,12 +100,12 @@ def _symbol(base, at, end, name_end):
     return at + size
 
 
-@jit
+@jit_inline
 def _grid_of(block):
     return block[at_.GRID : at_.CLOCK]
 
 
-@jit
+@jit_inline
 def _rows_of(block):
     return block[at_.ROWS : at_.BITS].reshape((at_.MAX_ROWS, 3))
 
@@ -162,15 +163,13 @@ def reach_tickers(block, update_id):
 
 
 @jit
-def take_ticker(text, block, name_end, at):
-    """Take a ``bookTicker`` frame; ``at`` ends its stream's name.
-
-    Returns flags as ``note_ticker``, or SURPRISE.
-    """
+def take_ticker(text, block):
+    """Take a ``bookTicker`` frame; return flags as ``note_ticker``, or SURPRISE."""
     base, end = address_of(text), len(text)
-    if not matches(base, at, end, _TICKER):
+    name_end = STREAM_AT + block[at_.NAME_SIZE]
+    if not matches(base, name_end, end, _TICKER):
         return SURPRISE
-    update_id, at = _whole(base, at + len(_TICKER), end)
+    update_id, at = _whole(base, name_end + len(_TICKER), end)
     if update_id < 0:
         return SURPRISE
     at = _symbol(base, at, end, name_end)
@@ -213,16 +212,24 @@ def reach(block):
 
 
 @jit
-def take_depth(text, block, far, name_end, at, recv_ns, count):
-    """Take a ``depthUpdate`` frame that continues a live book; ``at`` ends its stream's name.
+def take_depth(text, block, far, recv_ns):
+    """Take a ``depthUpdate`` frame of a diff stream that continues a live book.
 
     Returns (flags, venue time in ns), or (SURPRISE, 0) with nothing changed.
     """
     refusal = (SURPRISE, np.int64(0))
     base, end = address_of(text), len(text)
-    if not matches(base, at, end, _DEPTH):
+    name_end = STREAM_AT + block[at_.NAME_SIZE]
+    at = name_end + len(_DEPTH)
+    if not matches(base, name_end, end, _DEPTH):
         return refusal
-    stamp, at = _whole(base, at + len(_DEPTH), end)
+    if matches(base, at, end, _EACH_100_MS):
+        at += len(_EACH_100_MS)
+    elif matches(base, at, end, _EACH_S):
+        at += len(_EACH_S)
+    if not matches(base, at, end, _DEPTH_DATA):
+        return refusal
+    stamp, at = _whole(base, at + len(_DEPTH_DATA), end)
     event_ns = _event_ns(stamp)
     at = _symbol(base, at, end, name_end)
     if event_ns < 0 or at < 0 or not matches(base, at, end, _FIRST):
@@ -243,7 +250,7 @@ def take_depth(text, block, far, name_end, at, recv_ns, count):
     if row > block[at_.ROOM]:
         return refusal
     grid[N_FLOORED] += floored + more
-    set_levels(rows[:row], block, far, count)
+    set_levels(rows[:row], block, far, block[at_.DEPTH_COUNT])
     block[at_.LAST_ID] = last
     block[at_.NEWEST_NS] = event_ns
     flags = moved(block, event_ns, recv_ns, True) | reach_tickers(block, last) | reach(block)
@@ -251,16 +258,17 @@ def take_depth(text, block, far, name_end, at, recv_ns, count):
 
 
 @jit
-def take_trade(text, block, name_end, at, recv_ns):
-    """Take a ``trade`` frame newer than every trade before; ``at`` ends its stream's name.
+def take_trade(text, block, recv_ns):
+    """Take a ``trade`` frame newer than every trade before.
 
     Returns (id, ticks, lots, aggressor, venue time in ns), or SURPRISE as id.
     """
     refusal = (np.int64(SURPRISE), np.int64(0), np.int64(0), np.int64(0), np.int64(0))
     base, end = address_of(text), len(text)
-    if not matches(base, at, end, _TRADE):
+    name_end = STREAM_AT + block[at_.NAME_SIZE]
+    if not matches(base, name_end, end, _TRADE):
         return refusal
-    stamp, at = _whole(base, at + len(_TRADE), end)
+    stamp, at = _whole(base, name_end + len(_TRADE), end)
     at = _symbol(base, at, end, name_end)
     if stamp < 0 or at < 0 or not matches(base, at, end, _ID):
         return refusal
@@ -311,10 +319,9 @@ def _day(year, month, day):
 
     Source: H. Hinnant, "chrono-compatible low-level date algorithms", days_from_civil.
     """
-    length = 31
-    if month in {4, 6, 9, 11}:
-        length = 30
-    elif month == 2:
+    # Odd months up to July and even ones from August have 31.
+    length = 30 + ((month + (month >> 3)) & 1)
+    if month == 2:
         is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
         length = 29 if is_leap else 28
     if month < 1 or month > 12 or day < 1 or day > length or year < 1970 or year > 2260:
@@ -363,7 +370,7 @@ def _moment(base, at, end):
 
 
 @jit
-def take_update(text, block, far, name_at, name_end, sequence, recv_ns, count):
+def take_update(text, block, far, name_at, name_end, sequence, recv_ns):
     """Take an ``l2_data`` frame with one update of a live book.
 
     The product's name stands from ``name_at`` to ``name_end``; ``sequence`` is the number that the
@@ -380,14 +387,14 @@ def take_update(text, block, far, name_at, name_end, sequence, recv_ns, count):
     if number != sequence or not matches(base, at, end, _EVENTS):
         return refusal
     at += len(_EVENTS)
-    if at != name_at or not matches(base, name_end, end, _UPDATES):
+    if at != name_at or not matches(base, name_end, end, UPDATES_OF):
         return refusal
     grid, rows = _grid_of(block), _rows_of(block)
-    at = name_end + len(_UPDATES)
+    at = name_end + len(UPDATES_OF)
     row, at, floored = parse_list(base, at, end, UPDATES, 0, grid, rows, 0)
     if row < 0 or floored or not matches(base, at, end, _UPDATES_END):
         return refusal
     if at + len(_UPDATES_END) != end or row > block[at_.ROOM]:
         return refusal
-    set_levels(rows[:row], block, far, count)
+    set_levels(rows[:row], block, far, block[at_.DEPTH_COUNT])
     return moved(block, event_ns, recv_ns, True), event_ns

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from core.kernels import jit
+from core.kernels import jit, jit_making
 from core.kernels.market_book import (
     MASK,
     add,
@@ -239,7 +239,7 @@ def step(ints, reals, rng, queues, params, event):
     finish(ints, reals, queues, event)
 
 
-@jit
+@jit_making
 def init(ints, reals, rng, queues, params, seed, start_ticks):
     """Start a market near ``start_ticks`` and let it settle; market time is 0 afterwards.
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from core.kernels import jit
+from core.kernels import jit, jit_making
 
 N_ACTIONS = 3
 """Short cap, flat, long cap."""
@@ -31,7 +31,7 @@ def _tanh(x):
         x[j] = math.tanh(x[j])
 
 
-@jit
+@jit_making
 def forward(x, w1, b1, w2, b2, w3, b3, h1, h2, probabilities):
     """Fill ``probabilities``, float64[N_ACTIONS], and return their entropy over ln N_ACTIONS.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.kernels import bars, features, jit
+from core.kernels import bars, features, jit, jit_inline
 from core.kernels import block as at
 from core.kernels.book import TOUCH_SIZE, is_sound, set_all, touch
 
@@ -21,7 +21,7 @@ NO_BID, NO_ASK, ROW_CROSSED, NOT_LIVE = 1, 2, 4, 8
 APPLIED, UNSOUND = 0, -1
 
 
-@jit
+@jit_inline
 def touch_of(block):
     """Return the view of the touch, int64[TOUCH_SIZE]."""
     return block[at.TOUCH : at.TOUCH + TOUCH_SIZE]

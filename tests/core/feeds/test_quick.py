@@ -148,6 +148,51 @@ def test_coinbase_updates_go_the_quick_way_and_it_changes_nothing(seed, monkeypa
     assert pair.n_typed < 0.1 * pair.n_frames
 
 
+NAMES = ("BTC", "ETHBTC", "ETHBTCUSDT", "1000SATSUSDT")
+"""One begins as another does, and their lengths differ by more than a letter."""
+
+
+@pytest.mark.parametrize(
+    ("speed", "is_quick"),
+    [("", True), ("@100ms", True), ("@1000ms", True), ("@10ms", False), ("@100msx", False)],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_each_stream_of_each_of_several_symbols_goes_its_own_way(
+    name, speed, is_quick, monkeypatch
+):
+    pair = Pair(binance(*NAMES), binance(*NAMES), monkeypatch)
+    body = snapshot(100, [["99.99", "1.5"]], [["100.01", "2.0"]])
+    for each in (pair.quick, pair.typed):
+        for every in NAMES:
+            each.on_http(depth_url(every), body, T0)
+    frames = [
+        frame.replace(b"BTCUSDT", name.encode()).replace(
+            b"btcusdt@depth@100ms", f"{name.lower()}@depth{speed}".encode()
+        )
+        for frame in binance_frames(5, 60)
+        if b"depth" in frame
+    ]
+    pair.take(received(frames), look_every=5)
+    assert pair.n_typed == (0 if is_quick else pair.n_frames)
+    index = NAMES.index(name)
+    moved = [len(each.book.levels(0)) > 1 for each in pair.quick.instruments]
+    assert moved == [is_quick and at == index for at in range(len(NAMES))]
+
+
+@pytest.mark.parametrize("stream", ["ethbtc@depth20@100ms", "ethbtcusd@depth@100ms", "eth@depth"])
+def test_partial_book_and_symbol_that_is_not_watched_are_not_taken(stream, monkeypatch):
+    pair = Pair(binance(*NAMES), binance(*NAMES), monkeypatch)
+    body = snapshot(100, [["99.99", "1.5"]], [["100.01", "2.0"]])
+    for each in (pair.quick, pair.typed):
+        each.on_http(depth_url("ETHBTC"), body, T0)
+    (frame,) = [each for each in binance_frames(5, 12) if b"depth" in each][:1]
+    symbol = stream.partition("@")[0].upper().encode()
+    frame = frame.replace(b"BTCUSDT", symbol).replace(b"btcusdt@depth@100ms", stream.encode())
+    pair.take(received([frame]))
+    assert pair.n_typed == 1
+    assert len(pair.quick.instruments[NAMES.index("ETHBTC")].book.levels(0)) == 1
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_damaged_frames_are_taken_alike(seed, monkeypatch):
     """One byte of every third frame is another one: both refuse it, or both take it the same."""
