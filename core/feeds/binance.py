@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import UNSET, Raw
+from typing_extensions import override
 
 from core.config import Settings
 from core.errors import ValueRefused
 from core.feeds import binance_wire as wire
 from core.feeds.binance_books import BinanceBooks
 from core.feeds.binance_quick import DEPTH, Judge, Quick
-from core.feeds.connection import MALFORMED
+from core.feeds.connection import MALFORMED, VenueConnection
 from core.feeds.states import BELIEVED
 from core.feeds.times import epoch_ns
 from core.kernels import frames
@@ -37,8 +38,20 @@ class BinanceProtocol(BinanceBooks):
 
     def __init__(self, instruments: Sequence[Instrument], settings: Settings) -> None:
         super().__init__(instruments, settings)
+        self._quick = self._new_quick()
+
+    def _new_quick(self) -> Quick:
         judge = Judge(self._find_crossed, self._look_at, self._judge)
-        self._quick = Quick(self.instruments, self._symbols, judge)
+        return Quick(self.instruments, self._symbols, judge)
+
+    @override
+    def take_over(
+        self, old: VenueConnection, prints: Sequence[TradePrint], now_ns: int
+    ) -> list[FeedOutput]:
+        outputs = super().take_over(old, prints, now_ns)
+        # It holds the feeds, which are now those of the connection that was replaced.
+        self._quick = self._new_quick()
+        return outputs
 
     def url(self) -> str:
         """Return the address of the combined stream with everything in it."""

@@ -141,6 +141,24 @@ def test_binance_frames_go_the_quick_way_and_it_changes_nothing(seed, monkeypatc
     assert pair.n_typed < 0.7 * pair.n_frames  # a book in doubt goes the typed way
 
 
+def test_connection_that_took_over_goes_the_quick_way_with_the_feeds_it_was_given(monkeypatch):
+    frames = received(binance_frames(1, 200))
+    heirs = []
+    for _ in range(2):
+        old, heir = binance(), binance()
+        body = snapshot(100, [["99.99", "1.5"]], [["100.01", "2.0"]])
+        for each in (old, heir):
+            each.on_http(depth_url("BTCUSDT"), body, T0)
+            for record in frames[:20]:
+                give(each, record)
+        heir.take_over(old, [], frames[20].ns)
+        assert heir.instruments[0] is old.instruments[0]
+        heirs.append(heir)
+    pair = Pair(heirs[0], heirs[1], monkeypatch)
+    pair.take(frames[20:], look_every=1)
+    assert pair.n_typed < 0.7 * pair.n_frames
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_coinbase_updates_go_the_quick_way_and_it_changes_nothing(seed, monkeypatch):
     pair = Pair(coinbase(), coinbase(), monkeypatch)
