@@ -21,6 +21,7 @@ from core.config import Settings
 from core.engine import Engine, EngineSetup
 from core.feeds.capture import CaptureMeta
 from core.feeds.protocol import FeedProtocol
+from core.feeds.ready import load_kernels
 from core.feeds.recorder import CaptureWriter
 from core.latch import KillLatch
 from core.model import event as ev
@@ -177,6 +178,8 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: OrderRoad, writer: RunSi
     ``recorded`` is the manifest of the run that is lived through again, for its receipt.
     """
     instruments = [feed.instrument for feed in protocol.instruments]
+    for one in instruments:
+        load_kernels(one.venue)
     fees = fees_by_venue(plan.settings, instruments)
     policy, digests, note = load_policy(plan)
     latch = KillLatch(plan.state.path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -41,18 +42,15 @@ class Timings:
     """The last few durations in nanoseconds, for percentiles on the screen."""
 
     def __init__(self) -> None:
-        self._ring = np.zeros(TIMINGS_KEPT, np.int64)
-        self._count = 0
-
-    def add(self, duration_ns: int) -> None:
-        self._ring[self._count % TIMINGS_KEPT] = duration_ns
-        self._count += 1
+        self._kept: deque[int] = deque(maxlen=TIMINGS_KEPT)
+        self.add = self._kept.append
+        """Keep a duration in nanoseconds."""
 
     def percentile_us(self, percent: float) -> float | None:
         """Return a percentile in microseconds, or None before the first."""
-        if not self._count:
+        if not self._kept:
             return None
-        kept = self._ring[: min(self._count, TIMINGS_KEPT)]
+        kept = np.fromiter(self._kept, np.int64, len(self._kept))
         return float(np.percentile(kept, percent)) / 1000
 
 
@@ -165,8 +163,12 @@ class Session:
                     self.engine.on_market(output)
                 case _:
                     requests.append(output)
+        # Market data alone brings nothing forward but what the broker answers to it.
+        broker_due_ns = self.broker.next_due_ns()
+        if broker_due_ns is not None:
+            self._due_ns = min(self._due_ns, broker_due_ns)
         self._take_reports()
-        self.hand_over()
+        self._send()
         return requests
 
     # --- time -------------------------------------------------------------------------------------
@@ -234,20 +236,30 @@ class Session:
 
     def _take_reports(self) -> None:
         for report in self.broker.take_reports():
+            self._due_ns = 0
             self.engine.on_report(report)
 
     def send_cancels(self) -> None:
         """Send every queued cancel now; cancels wait for nothing."""
         self._due_ns = 0
+        self._send_cancels()
+
+    def _send_cancels(self) -> None:
         while (cancel := self.engine.execution.orders.pop_cancel()) is not None:
+            self._due_ns = 0
             self.broker.cancel(cancel.client_order_id, self.engine.context.now_ns)
         while (asked := self.engine.execution.orders.pop_ask()) is not None:
+            self._due_ns = 0
             self.broker.ask(asked, self.engine.context.now_ns)
         self._take_reports()
 
     def hand_over(self) -> None:
         """Send cancels, then orders: at once in replay, through ``settle_forever`` when live."""
-        self.send_cancels()
+        self._due_ns = 0
+        self._send()
+
+    def _send(self) -> None:
+        self._send_cancels()
         if self.wake is not None:
             if self.engine.execution.orders.queue_depth:
                 self.wake.set()

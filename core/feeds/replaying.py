@@ -49,6 +49,10 @@ class Player:
 
     def give(self, record: Record) -> None:
         """Take the next record."""
+        if record.kind == "recv" and self._handover is None:
+            # Nearly all of them: a replay gives a hundred thousand a second.
+            self._session.receive(record.text.encode(), record.ns)
+            return
         if self._handover is not None and record.ns > self._handover_ns:
             self.finish()
         if self._handover is not None:
