@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from cli.measuring import MADE_SECONDS, Figures, make_capture, measure
-from core.errors import CaptureError
+from cli.printing import hand_out
 from core.state import resolve_state_dir
 
 
@@ -34,7 +32,7 @@ def bench_command(capture: Path | None, target: str | None, state: Path | None) 
         with _on_disk_of(state) as beside:
             figures = measure(path, source, Path(folder), beside)
     if target is not None:
-        _write(figures, target)
+        hand_out(figures, target)
     if target != "-":
         print("\n".join(lines(figures)))
     return 0
@@ -70,14 +68,3 @@ def _on_disk_of(state: Path | None) -> Iterator[Path]:
         parent = parent.parent
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=parent) as folder:
         yield Path(folder)
-
-
-def _write(figures: Figures, target: str) -> None:
-    text = msgspec.json.encode(figures).decode()
-    if target == "-":
-        print(text)
-        return
-    try:
-        Path(target).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CaptureError(f"{target}: cannot be written ({error.strerror})") from error

@@ -6,15 +6,14 @@ import hashlib
 import sys
 from pathlib import Path
 
-import msgspec
-
 from cli.engine import EngineProcess, run_process
 from cli.options import ReplayOptions, Speed
+from cli.printing import hand_out
 from cli.wiring import Rig, RunPlan, RunSink, open_ledger, wire
 from core.brokers.paper import PaperBroker
 from core.clock import SystemClock
 from core.config import Settings, load_settings
-from core.errors import CaptureError, Failed
+from core.errors import Failed
 from core.feeds.capture import CaptureReader, read_capture
 from core.feeds.registry import protocol_for
 from core.feeds.summary import summary
@@ -42,7 +41,9 @@ def replay_command(options: ReplayOptions) -> int:
     with lock:
         seen = _replay(options, settings, reader, state, clock)
     if options.summary is not None:
-        _write_summary(seen, options.summary)
+        hand_out(seen, options.summary)
+        if options.summary != "-":
+            print(f"summary written to {options.summary}", file=sys.stderr)
     if reader.was_cut:
         raise Failed(f"{reader.cut_text()}; what came before was replayed")
     return 0
@@ -132,15 +133,3 @@ def replay_rig(
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_summary(seen: dict[str, object], target: str) -> None:
-    text = msgspec.json.encode(seen).decode()
-    if target == "-":
-        print(text)
-        return
-    try:
-        Path(target).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CaptureError(f"{target}: cannot be written ({error.strerror})") from error
-    print(f"summary written to {target}", file=sys.stderr)
