@@ -170,7 +170,8 @@ class EngineProcess:
             self.commands.carry_out(self._kill_on_disk() or KillAll("the file KILL was there"))
         if (trouble := guard.trouble()) != self._unguarded:
             self._unguarded = trouble
-            context.notify("error" if trouble else "info", trouble or "a watchdog guards the run")
+            is_alarm = trouble and not guard.is_awaited
+            context.notify("error" if is_alarm else "info", trouble or "a watchdog guards the run")
             session.set_unguarded(trouble if settings.required else "")
 
     async def _tick(self, guard: Guard) -> None:

@@ -90,6 +90,13 @@ class Guard:
         """Return whether somebody wrote the kill file."""
         return self._latch.is_set()
 
+    @property
+    def is_awaited(self) -> bool:
+        """True while the first watchdog of the run may still be on its way to its first word."""
+        is_new = time.monotonic_ns() - self._started_ns < SILENT_NS
+        is_there = self._watchdog is not None and self._watchdog.poll() is None
+        return is_there and is_new and self._starts == 1
+
     def trouble(self) -> str:
         """Return why nobody guards the run; empty while a watchdog does. Starts it again."""
         with contextlib.suppress(OSError):

@@ -106,6 +106,7 @@ def test_a_watchdog_that_ends_at_once_is_started_four_times_and_no_more(
         guard._watchdog.wait()
         told = guard.trouble()
     assert len(starts) == module.STARTS_MAX
+    assert not guard.is_awaited
     assert told == "no watchdog: it has ended 4 times; `tapewright watchdog` starts one"
     guard.end(in_order=False)
     guard.close()
@@ -118,8 +119,10 @@ def test_a_watchdog_that_says_nothing_is_no_watchdog(
     monkeypatch.setattr(module, "watchdog_words", lambda *_: silent)
     guard = Guard(tmp_path, WatchdogSettings())
     guard.start()
+    assert guard.is_awaited
     assert guard.trouble() == "no watchdog: no word from it yet"
     monkeypatch.setattr(module, "SILENT_NS", -1)
+    assert not guard.is_awaited
     assert guard.trouble() == "no watchdog: it does not answer"
     guard.end(in_order=True)
     guard.close()
