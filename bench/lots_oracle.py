@@ -1,4 +1,4 @@
-"""Random histories of fills and transfers: the lots against a second keeper, digit by digit.
+"""Random histories of fills, transfers and fees in coins: lots against a second keeper, by digit.
 
     python -m bench.lots_oracle [HISTORIES] [FIRST_SEED]
 

@@ -27,11 +27,14 @@ class _Commands(LazyGroup):
         "position": LazyCommand(
             "cli.position:position_app", "Show, close, halve, reverse; move stop and target."
         ),
+        "transfer": LazyCommand(
+            "cli.transfer:transfer_app", "Book coins moved in from, or out to, another wallet."
+        ),
         "secrets": LazyCommand("cli.secrets:secrets_app", "Store, show or forget a venue's keys."),
     }
     order: ClassVar[tuple[str, ...]] = (
         "run", "replay", "record", "backtest", "train", "agents", "ledger", "tape", "status",
-        "position", "reconcile",
+        "position", "transfer", "reconcile",
         "kill", "rearm", "watchdog", "attach", "stop", "doctor", "bench", "secrets", "stub", "warm",
     )  # fmt: skip
 

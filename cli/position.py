@@ -65,7 +65,7 @@ def close(name: Name, state: State = None) -> None:
 
     Example: tapewright position close SIM-USD
     """
-    _say(state, CloseTrade(name))
+    say(state, CloseTrade(name))
 
 
 @position_app.command()
@@ -74,7 +74,7 @@ def half(name: Name, state: State = None) -> None:
 
     Example: tapewright position half SIM-USD
     """
-    _say(state, ReducePosition(name))
+    say(state, ReducePosition(name))
 
 
 @position_app.command()
@@ -87,8 +87,8 @@ def reverse(name: Name, *, yes: Yes = False, state: State = None) -> None:
     held = next((each for each in positions if each.instrument == name and each.lots), None)
     if held is None:
         raise Failed(f"{name}: no position")
-    _ask(f"{line_of(held)}\nClose it, then enter the opposite of the same size?", yes=yes)
-    _say(state, ReversePosition(name, held.lots))
+    ask(f"{line_of(held)}\nClose it, then enter the opposite of the same size?", yes=yes)
+    say(state, ReversePosition(name, held.lots))
 
 
 @position_app.command()
@@ -97,8 +97,8 @@ def flatten(*, yes: Yes = False, state: State = None) -> None:
 
     To halt as well: tapewright kill. Example: tapewright position flatten --yes
     """
-    _ask("Cancel all orders and close all positions?", yes=yes)
-    _say(state, FlattenAll())
+    ask("Cancel all orders and close all positions?", yes=yes)
+    say(state, FlattenAll())
 
 
 @position_app.command()
@@ -107,7 +107,7 @@ def stop(name: Name, value: Value, state: State = None) -> None:
 
     Example: tapewright position stop SIM-USD 99.80
     """
-    _say(state, SetExit(name, ExitKind.STOP, value))
+    say(state, SetExit(name, ExitKind.STOP, value))
 
 
 @position_app.command()
@@ -116,7 +116,7 @@ def target(name: Name, value: Value, state: State = None) -> None:
 
     Example: tapewright position target SIM-USD off
     """
-    _say(state, SetExit(name, ExitKind.TARGET, value))
+    say(state, SetExit(name, ExitKind.TARGET, value))
 
 
 @position_app.command()
@@ -125,7 +125,7 @@ def time(name: Name, value: Value, state: State = None) -> None:
 
     Example: tapewright position time SIM-USD 30
     """
-    _say(state, SetExit(name, ExitKind.TIME, value))
+    say(state, SetExit(name, ExitKind.TIME, value))
 
 
 def line_of(position: PositionView) -> str:
@@ -154,7 +154,7 @@ def _level(price: str | None, bps: float | None) -> str:
     return f"{price} ({'-' if bps is None else f'{bps:+.1f} bps'})"
 
 
-def _ask(question: str, *, yes: bool) -> None:
+def ask(question: str, *, yes: bool) -> None:
     """Go on when the trader agrees. Errors: ``UserError`` where nobody can be asked."""
     if yes:
         return
@@ -172,7 +172,7 @@ def _snapshot(state: Path | None) -> Snapshot:
     return reply.snapshot
 
 
-def _say(state: Path | None, command: AnyCommand) -> None:
+def say(state: Path | None, command: AnyCommand) -> None:
     """Send a command and say how it ended. Errors: ``TryAgain`` without an engine; ``Failed``."""
     reply = request(resolve_state_dir(state), command)
     if not isinstance(reply, Ack):

@@ -12,6 +12,7 @@ from core.engine import Engine
 from core.model import event as ev
 from core.model.instrument import Instrument
 from core.model.order import BrokerStart, Fill
+from core.model.transfer import Spent, Transfer
 from core.ports import OrderRoad
 from core.reconcile import LeftOrder, hear
 from core.session import Session
@@ -28,6 +29,10 @@ class Left(NamedTuple):
     """Of other instruments: they were on a paper venue that ended with its process."""
     fills: tuple[Fill, ...]
     """Of this run's instruments, oldest first."""
+    transfers: tuple[Transfer, ...] = ()
+    """Of this run's instruments, oldest first."""
+    past: tuple[Fill | Transfer | Spent, ...] = ()
+    """All that made its lots, oldest first."""
 
 
 def left_by(history: History, instruments: list[Instrument]) -> Left:
@@ -41,7 +46,10 @@ def left_by(history: History, instruments: list[Instrument]) -> Left:
             orders.append(LeftOrder(found.order, found.seq, of_order))
         else:
             others.append(key)
-    return Left(orders, tuple(others), fills)
+    return Left(
+        orders, tuple(others), fills,
+        tuple(history.transfers_of(instruments)), tuple(history.past_of(instruments)),
+    )  # fmt: skip
 
 
 def open_account(
@@ -60,8 +68,9 @@ def open_account(
         lots[fill.instrument] += fill.side.sign * fill.qty_lots
     held = dict(lots) if recorded is None else recorded.held
     return KeptBroker(
-        road, instruments, held, None if state_dir is None else PaperMemory(state_dir)
-    )
+        road, instruments, held, None if state_dir is None else PaperMemory(state_dir),
+        left.transfers if recorded is None else (),
+    )  # fmt: skip
 
 
 def ask_at_start(broker: KeptBroker, left: Left, lookup: Lookup, now_ns: int) -> BrokerStart | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -20,12 +21,14 @@ from core.desk import Desk
 from core.errors import ValueRefused
 from core.execution import Execution
 from core.exits import kind_due, mean_ticks, set_by_hand, touched
-from core.held import Held, follow, from_fills, with_hand
+from core.held import Held, follow, follow_transfer, from_history, with_hand
 from core.model import event as ev
 from core.model.difference import DifferenceKind
 from core.model.exits import ExitKind, Exits, Touch
 from core.model.instrument import plain
 from core.model.order import Fill
+from core.model.transfer import Spent, Transfer
+from core.transfers import spent_by
 
 ACTOR = "algo:exits"
 BLIND_NS = NS_PER_S
@@ -56,22 +59,30 @@ class AttachedExits:
         self._execution = execution
         self._withdraw = withdraw
 
-    def restore(self, fills: Iterable[Fill], past: Mapping[str, ev.ExitsSet]) -> None:
-        """Make the exits of what an earlier run left open, out of its fills and the settings.
+    def restore(
+        self, history: Iterable[Fill | Transfer | Spent], past: Mapping[str, ev.ExitsSet]
+    ) -> None:
+        """Make the exits of what an earlier run left open, out of its history and the settings.
 
         ``past`` is the last EXITS of each open position: what the trader had set is kept.
         """
-        by_name: dict[str, list[Fill]] = {}
-        for fill in fills:
-            by_name.setdefault(fill.instrument, []).append(fill)
+        by_name: dict[str, list[Fill | Transfer | Spent]] = {}
+        for each in history:
+            by_name.setdefault(each.instrument, []).append(each)
+            spent = spent_by(each) if isinstance(each, Fill) else None
+            if spent is not None and spent.instrument != each.instrument:
+                by_name.setdefault(spent.instrument, []).append(spent)
         for name, of_name in by_name.items():
             if name not in self._desks:
                 continue
-            held = from_fills(self._desks[name].instrument, of_name, self.settings)
+            work = partial(from_history, self._desks[name].instrument, of_name, self.settings)
+            held = self._account.counting.ask(work, None)
             if held is not None:
                 held.is_restored = True
                 self.held[name] = held
                 self._take_over(name, held, past.get(name))
+            elif self._account.counting.failure:
+                self._keep(name, None)
 
     def _take_over(self, name: str, held: Held, past: ev.ExitsSet | None) -> None:
         if past is None or past.exits.sign != held.exits.sign:
@@ -90,7 +101,11 @@ class AttachedExits:
         before, book = self.held.get(name), self._account.books[name]
         if before is not None and before.is_restored:
             self._tell_restored(name, before)
-        held = follow(before, book, fill, self.settings)
+        counting = self._account.counting
+        held = counting.ask(lambda: follow(before, book, fill, self.settings), None)
+        if counting.failure:
+            self._keep(name, before)
+            return
         if held is None:
             self.held.pop(name, None)
             return
@@ -100,6 +115,29 @@ class AttachedExits:
             self._journal(name, held, ACTOR, why, cause)
             if held is not before and held.exits.is_empty:
                 self._context.notify("warning", f"{name}: no exit is attached: {_SECONDS}")
+
+    def _keep(self, name: str, before: Held | None) -> None:
+        """The mean price is not known any more: exits stay where they stood, new ones get none."""
+        lots = self._account.position(name)
+        if before is not None and lots * before.exits.sign > 0:
+            before.lots = lots
+            return
+        self.held.pop(name, None)
+        if lots:
+            failure = self._account.counting.failure
+            self._context.notify("error", f"{name}: no exit is attached: {failure}")
+
+    def after_transfer(self, name: str, why: str, cause: int | None) -> None:
+        """Take that coins were moved: the exits stand where they stood, for what is held now."""
+        before = self.held.get(name)
+        if before is None:
+            return
+        if before.is_restored:
+            self._tell_restored(name, before)
+        if follow_transfer(before, self._account.books[name]) is None:
+            del self.held[name]
+            return
+        self._journal(name, before, ACTOR, why, cause)
 
     def _tell_restored(self, name: str, held: Held) -> None:
         held.is_restored = False

@@ -21,6 +21,7 @@ from core.control import (
     GetSnapshot,
     Kill,
     KillAll,
+    MoveCoins,
     Picture,
     Rearm,
     ReducePosition,
@@ -35,6 +36,7 @@ from core.control import (
 from core.errors import Failed, InvariantError, LedgerDown
 from core.model import event as ev
 from core.model.decision import Mode, Verdict
+from core.moves import Moves
 from core.picture import RunFacts, build
 from core.picture_feed import FrameRate
 from core.session import Session
@@ -62,6 +64,7 @@ class Commands:
         self._clock = clock
         self._ledger_head = ledger_head
         self._stop = stop
+        self._moves = Moves(self.engine, session.broker, self._if_not_durable)
         self._pictures = 0
         self._rate = FrameRate()
         self.clients: Callable[[], ClientsView] = ClientsView
@@ -114,7 +117,10 @@ class Commands:
                 return engine.proposals.answer(key, Verdict.APPROVED, TRADER)
             case Reject(decision_id=key, reason=reason):
                 return engine.proposals.answer(key, Verdict.REJECTED, TRADER, reason)
-            case CloseTrade() | ReducePosition() | ReversePosition() | SetExit() | FlattenAll():
+            case (
+                CloseTrade() | ReducePosition() | ReversePosition() | SetExit() | FlattenAll()
+                | MoveCoins()
+            ):  # fmt: skip
                 return self._act_on_positions(command)
             case CancelOrder(client_order_id=key):
                 return engine.cancel_order(key, TRADER)
@@ -141,7 +147,8 @@ class Commands:
                 return engine.rearm(actor, reason, scope)
 
     def _act_on_positions(
-        self, command: CloseTrade | ReducePosition | ReversePosition | SetExit | FlattenAll
+        self,
+        command: (CloseTrade | ReducePosition | ReversePosition | SetExit | FlattenAll | MoveCoins),
     ) -> str:
         engine = self.engine
         match command:
@@ -156,11 +163,13 @@ class Commands:
                 return told + self._if_not_durable()
             case FlattenAll():
                 return engine.close_all(TRADER, "all closed by hand")
+            case MoveCoins():
+                return self._moves.move(command, TRADER)
 
     def _if_not_durable(self) -> str:
         """Wait for the disk, not for long; return the warning when it has not answered.
 
-        A stop that the trader has moved must stand where it was put after a crash too.
+        What the trader has said must hold after a crash too: a stop that was moved, a transfer.
         """
         try:
             self.session.sink.flush().result(DURABLE_S)

@@ -15,6 +15,7 @@ from core.errors import TryAgain
 from core.model.decision import Mode
 from core.model.difference import Remedy
 from core.model.exits import ExitKind
+from core.model.transfer import TransferWay
 from core.snapshot import Snapshot
 
 SOCKET_NAME = "control.sock"
@@ -113,6 +114,27 @@ class ResolveDifference(Command, frozen=True, tag="resolve"):
     actor: str = "human:trader"
 
 
+class MoveCoins(Command, frozen=True, tag="transfer"):
+    """Book coins that came from another wallet of the trader, or went to one.
+
+    Numbers are plain decimal text; what is left empty is not said.
+    """
+
+    instrument: str
+    way: TransferWay
+    quantity: str
+    wallet: str
+    basis: str = ""
+    """What coming coins cost in all, fees included, in quote currency."""
+    acquired_ns: int = 0
+    """When they were bought."""
+    fee: str = "0"
+    """Coins of this account that the transfer cost beside ``quantity``."""
+    fee_value: str = ""
+    """What those were worth; empty: at the mark."""
+    note: str = ""
+
+
 class SetMode(Command, frozen=True, tag="mode"):
     mode: Mode
 
@@ -124,6 +146,7 @@ class Stop(Command, frozen=True, tag="stop"):
 AnyCommand = (
     GetSnapshot | Confirm | Reject | CloseTrade | ReducePosition | ReversePosition | SetExit
     | FlattenAll | CancelOrder | KillAll | Kill | Rearm | SetMode | Compare | ResolveDifference
+    | MoveCoins
     | Stop
 )  # fmt: skip
 

@@ -25,9 +25,14 @@ _FULL_BPS = 10_000
 
 
 def mean_ticks(book: FifoBook) -> Fraction:
-    """Return the mean opening price of what is held, in ticks, exact. The book is not flat."""
-    paid = sum(lot.price_ticks * lot.qty_lots for lot in book.open_lots)
-    return Fraction(paid, abs(book.position_lots))
+    """Return the mean opening price of what is held, in ticks, exact. The book is not flat.
+
+    Coins from another wallet count only where there is nothing else: what they cost years ago says
+    nothing about where a trade of today goes wrong.
+    """
+    lots = [lot for lot in book.open_lots if not lot.is_moved] or list(book.open_lots)
+    paid = sum(lot.price_ticks * lot.qty_lots for lot in lots)
+    return Fraction(paid, sum(lot.qty_lots for lot in lots))
 
 
 def exits_for(

@@ -13,6 +13,8 @@ from core.model import event as ev
 from core.model.exits import ExitKind, Exits
 from core.model.instrument import Instrument
 from core.model.order import Fill
+from core.model.transfer import Spent, Transfer
+from core.transfers import move, spent_by
 
 
 class Held(msgspec.Struct):
@@ -44,9 +46,12 @@ def follow(held: Held | None, book: FifoBook, fill: Fill, settings: ExitSettings
     if not lots:
         return None
     sign = 1 if lots > 0 else -1
+    if held is None and fill.side.sign != sign:
+        return None  # some of the coins that were moved here are sold: the rest still has no exits
     if held is None or held.exits.sign != sign:
-        exits = exits_for(sign, mean_ticks(book), book.opened_ns, settings)
-        return Held(exits, lots, book.opened_ns, (fill.client_order_id,))
+        # Not the book's opening: coins that were moved here before have no exits of their own.
+        exits = exits_for(sign, mean_ticks(book), fill.ts_ns, settings)
+        return Held(exits, lots, fill.ts_ns, (fill.client_order_id,))
     held.lots = lots
     if fill.side.sign == sign:
         held.exits = exits_for(sign, mean_ticks(book), held.opened_ns, settings, held.exits)
@@ -55,22 +60,67 @@ def follow(held: Held | None, book: FifoBook, fill: Fill, settings: ExitSettings
     return held
 
 
-def from_fills(
-    instrument: Instrument, fills: Iterable[Fill], settings: ExitSettings
+def follow_transfer(held: Held | None, book: FifoBook) -> Held | None:
+    """Return the position after coins were moved, or paid a fee: the same exits, another size.
+
+    Coins moved into a flat account get no exits: nobody said where they shall be sold.
+    """
+    if held is None or not book.position_lots:
+        return None
+    held.lots = book.position_lots
+    return held
+
+
+def from_history(
+    instrument: Instrument, history: Iterable[Fill | Transfer | Spent], settings: ExitSettings
 ) -> Held | None:
-    """Return the position that the fills of one instrument leave, with its exits; None if flat."""
-    since_flat: list[Fill] = []
-    lots = 0
-    for fill in fills:
-        since_flat.append(fill)
-        lots += fill.side.sign * fill.qty_lots
-        if not lots:
+    """Return the position that the history of one instrument leaves, with its exits; None if flat.
+
+    ``history``: its fills and transfers, and what fees of others took out of it, oldest first.
+    """
+    since_flat: list[Fill | Transfer | Spent] = []
+    lots, is_whole = 0, True
+    for each in history:
+        since_flat.append(each)
+        # Fees paid in its coins take parts of a lot: such a history is lived through as a whole.
+        is_whole = is_whole and not (isinstance(each, Spent) or _pays_itself(each))
+        lots += _change_lots(each)
+        if is_whole and not lots:
             since_flat.clear()
     book, held = FifoBook(instrument), None
-    for fill in since_flat:
-        book.apply(fill)
-        held = follow(held, book, fill, settings)
+    for each in since_flat:
+        held = _live_through(each, held, book, settings)
     return held
+
+
+def _change_lots(each: Fill | Transfer | Spent) -> int:
+    match each:
+        case Fill():
+            return each.side.sign * each.qty_lots
+        case Transfer():
+            return each.change_lots
+        case Spent():
+            return 0
+
+
+def _pays_itself(each: Fill | Transfer) -> bool:
+    return isinstance(each, Fill) and each.fee_from == each.instrument
+
+
+def _live_through(
+    each: Fill | Transfer | Spent, held: Held | None, book: FifoBook, settings: ExitSettings
+) -> Held | None:
+    if isinstance(each, Fill):
+        book.apply(each)
+        spent = spent_by(each)
+        if spent is not None and spent.instrument == each.instrument:
+            book.spend(spent.fill_id, spent.quantity, spent.value, spent.ts_ns)
+        return follow(held, book, each, settings)
+    if isinstance(each, Transfer):
+        move(book, each)
+    else:
+        book.spend(each.fill_id, each.quantity, each.value, each.ts_ns)
+    return follow_transfer(held, book)
 
 
 def with_hand(exits: Exits, past: ev.ExitsSet, instrument: Instrument) -> Exits:

@@ -16,9 +16,10 @@ from core.brokers.fees import fee_of
 from core.curve import Curve, CurvePoint
 from core.desk import Desk
 from core.errors import InvariantError
-from core.lots import ClosedLot, FifoBook
+from core.lots import FifoBook
 from core.model.event import Filled, MarkedOut, SlippageMeasured
 from core.model.instrument import plain
+from core.model.lot import ClosedLot
 from core.model.order import Fill, Side
 from core.quality import QualityTally
 

@@ -19,6 +19,7 @@ from core.model.event import (
     RiskChecked,
     RunStarted,
     SlippageMeasured,
+    Transferred,
 )
 from core.model.instrument import Instrument
 from ledger.outcome import outcome_of
@@ -27,22 +28,27 @@ from ledger.reading import Stored, event_at, seqs_of
 from ledger.references import instruments_of
 from ledger.store import reading
 from ledger.story import Story
+from ledger.transfer_story import transfer_story
 
 
 def explain(state_dir: Path, key: str) -> list[str]:
-    """Return the story of a fill, order or decision as lines of plain text.
+    """Return the story of a fill, order, decision or transfer as lines of plain text.
 
     ``key`` is a seq or an id. Errors: ``UserError`` if it names nothing that was decided.
     """
     with reading(state_dir) as connection:
         first = [event_at(connection, seq) for seq in seqs_of(connection, key)]
+        if isinstance(first[0].event, Transferred):
+            instruments = _instruments(connection, first)
+            instrument = instruments[first[0].event.transfer.instrument]
+            return [safe(line) for line in transfer_story(first[0], first[0].event, instrument)]
         named = [
             stored for stored in first if _order_id(stored.event) or _decision_id(stored.event)
         ]
         if not named:
             raise UserError(
-                f"{key[:80]} is a {first[0].envelope.type}: only fills, orders and decisions have "
-                "a story; see it with: tapewright ledger show"
+                f"{key[:80]} is a {first[0].envelope.type}: only fills, orders, decisions and "
+                "transfers have a story; see it with: tapewright ledger show"
             )
         events = _related(connection, key, named)
         outcomes = {

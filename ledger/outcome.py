@@ -23,11 +23,15 @@ def outcome_of(connection: sqlite3.Connection, seq: int) -> Outcome:
     """Return the outcome of the fill at ``seq``, in words, one line a lot."""
     gains: list[Decimal] = []
     at_once, later = [], []
-    for side, quantity, price, open_seq, realized in connection.execute(
-        "SELECT side, quantity, open_price, open_seq, realized_pnl FROM lots"
-        " WHERE close_seq = ? ORDER BY open_seq",
+    for side, quantity, price, open_seq, realized, name, closed_by in connection.execute(
+        "SELECT side, quantity, open_price, open_seq, realized_pnl, instrument, closed_by FROM lots"
+        " WHERE close_seq = ? ORDER BY closed_by DESC, open_seq",
         (seq,),
     ):
+        if closed_by == "FEE":  # a sale of its own, of other coins perhaps
+            what = f"{quantity} of {name} opened at {price} (seq {open_seq})"
+            at_once.append(f"  its fee was paid with {what}: {realized}")
+            continue
         at_once.append(f"  closed {quantity} {side} opened at {price} (seq {open_seq}): {realized}")
         gains.append(Decimal(realized))
     for (
@@ -39,9 +43,10 @@ def outcome_of(connection: sqlite3.Connection, seq: int) -> Outcome:
         closed,
         close_price,
         realized,
+        closed_by,
     ) in connection.execute(
         "SELECT side, quantity, open_price, opened_ts, close_seq, closed_ts, close_price,"
-        " realized_pnl FROM lots WHERE open_seq = ?"
+        " realized_pnl, closed_by FROM lots WHERE open_seq = ?"
         " ORDER BY close_seq IS NULL, close_seq",
         (seq,),
     ):
@@ -49,9 +54,9 @@ def outcome_of(connection: sqlite3.Connection, seq: int) -> Outcome:
         if close_seq is None:
             later.append(f"{what}: still open")
             continue
+        how = "paid as a fee" if closed_by == "FEE" else f"closed at {close_price}"
         later.append(
-            f"{what}: closed at {close_price} after {_between(opened, closed)} "
-            f"(seq {close_seq}): {realized}"
+            f"{what}: {how} after {_between(opened, closed)} (seq {close_seq}): {realized}"
         )
         gains.append(Decimal(realized))
     return Outcome(at_once, later, gains)

@@ -19,18 +19,34 @@ from core.model.instrument import plain
 from ledger.export.formats import Columns, Row, write_csv
 from ledger.projections import EXACT_DIGITS
 from ledger.store import reading
-from ledger.tax_form import COLUMNS, EQUITY_VENUES, STABLECOINS, FormLine, form_line
-from ledger.tax_imports import COINTRACKER, KOINLY, cointracker_row, koinly_row, opens_short
-from ledger.tax_source import TaxFill, TaxLot, closed_lots, fills
+from ledger.tax_form import (
+    COLUMNS,
+    EQUITY_VENUES,
+    STABLECOINS,
+    FormLine,
+    form_line,
+    uncovered_line,
+)
+from ledger.tax_imports import (
+    COINTRACKER,
+    KOINLY,
+    cointracker_row,
+    cointracker_transfer,
+    koinly_row,
+    koinly_transfer,
+    opens_short,
+)
+from ledger.tax_source import closed_lots, fills, transfers, uncovered
+from ledger.tax_values import TaxFill, TaxLot, TaxTransfer
 
 NOT_TAXABLE = (
     "PAPER: every row comes from paper or simulated trading; none of it is taxable, and none of "
     "this is tax advice"
 )
 
-_IMPORTS: dict[str, tuple[Columns, Callable[[TaxFill], Row]]] = {
-    "koinly": (KOINLY, koinly_row),
-    "cointracker": (COINTRACKER, cointracker_row),
+_IMPORTS: dict[str, tuple[Columns, Callable[[TaxFill], Row], Callable[[TaxTransfer], Row]]] = {
+    "koinly": (KOINLY, koinly_row, koinly_transfer),
+    "cointracker": (COINTRACKER, cointracker_row, cointracker_transfer),
 }
 
 
@@ -53,9 +69,10 @@ def tax_file(state_dir: Path, *, year: int, file_format: str, zone: tzinfo) -> T
     """
     if file_format == "8949":
         return _form_file(state_dir, year, zone)
-    columns, row_of = _IMPORTS[file_format]
+    columns, row_of, row_of_transfer = _IMPORTS[file_format]
     with reading(state_dir) as connection:
         taken = list(fills(connection, year, zone))
+        moved = list(transfers(connection, year, zone))
     notes = [NOT_TAXABLE]
     short = sum(map(opens_short, taken))
     if short:
@@ -63,21 +80,37 @@ def tax_file(state_dir: Path, *, year: int, file_format: str, zone: tzinfo) -> T
             f"{short} fills sold more than was held: importers know no short sales and will miss "
             "a purchase"
         )
-    if not taken:
+    if moved:
+        notes.append(
+            f"{len(moved)} transfers: an importer matches each with the other wallet's own file"
+        )
+    if not taken and not moved:
         notes.append(f"no fills in {year} ({zone}): the file has only its header")
-    return _file(columns, [row_of(fill) for fill in taken], notes)
+    rows = [(fill.seq, row_of(fill)) for fill in taken]
+    rows += [(transfer.seq, row_of_transfer(transfer)) for transfer in moved]
+    return _file(columns, [row for _, row in sorted(rows, key=lambda pair: pair[0])], notes)
 
 
 def _form_file(state_dir: Path, year: int, zone: tzinfo) -> TaxFile:
     with reading(state_dir) as connection:
         lots = list(closed_lots(connection, year, zone))
+        missing = list(uncovered(connection, year, zone))
     lines = [form_line(lot, zone) for lot in lots]
-    notes = [NOT_TAXABLE, *_lot_notes(lots)]
+    lines += [uncovered_line(spent, zone) for spent in missing]
+    lines.sort(key=lambda line: line.seq)  # stable: the lots of one sale keep their order
+    notes = [NOT_TAXABLE, *_lot_notes(lots), *_refusals(lines)]
     if lines:
         notes.append(_total_line(lines))
     else:
         notes.append(f"no lots were closed in {year} ({zone}): the file has only its header")
     return _file(COLUMNS, [line.row for line in lines], notes)
+
+
+def _refusals(lines: list[FormLine]) -> list[str]:
+    """Return a note for each line without numbers: whoever files it has to find them."""
+    return [
+        f"seq {line.seq}: a line has no numbers: {line.refused}" for line in lines if line.refused
+    ]
 
 
 def _file(columns: Columns, rows: list[Row], notes: list[str]) -> TaxFile:
@@ -95,6 +128,9 @@ def _lot_notes(lots: list[TaxLot]) -> list[str]:
             f"{chosen} of {len(lots)} lines close lots that were chosen before their order left; "
             "the others are first in, first out"
         )
+    moved = sum(lot.is_moved for lot in lots)
+    if moved:
+        notes.append(f"{moved} of {len(lots)} lines have basis and date as told with a transfer")
     coins = sorted({lot.instrument.quote for lot in lots} & STABLECOINS)
     if coins:
         notes.append(f"{', '.join(coins)} counted as USD, one to one")
@@ -113,6 +149,7 @@ def _lot_notes(lots: list[TaxLot]) -> list[str]:
 
 
 def _total_line(lines: list[FormLine]) -> str:
+    lines = [line for line in lines if not line.refused]
     zero = Decimal("0.00")
     proceeds = sum((line.proceeds for line in lines), zero)
     basis = sum((line.basis for line in lines), zero)

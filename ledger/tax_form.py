@@ -15,7 +15,7 @@ from core.model.instrument import plain
 from ledger.export.formats import Row
 from ledger.export.kinds import Kind
 from ledger.projections import EXACT_DIGITS
-from ledger.tax_source import TaxLot
+from ledger.tax_values import TaxLot, Uncovered
 from ledger.tax_year import is_long_term, moment
 
 PAPER = "PAPER"
@@ -52,6 +52,8 @@ class FormLine(NamedTuple):
     is_long_term: bool
     realized: Decimal
     """The ledger's gain, exact."""
+    refused: str = ""
+    """Why the line has no numbers and counts in no total; empty if it has."""
 
     @property
     def gain(self) -> Decimal:
@@ -61,8 +63,12 @@ class FormLine(NamedTuple):
     def row(self) -> Row:
         """The line in the order of ``COLUMNS``; there is no code and no adjustment yet."""
         dates = (self.acquired.strftime("%m/%d/%Y"), self.sold.strftime("%m/%d/%Y"))
+        ids = (self.wallet, self.lot_id, self.seq)
+        if self.refused:
+            told = f"{self.description} - NOT COUNTED: {self.refused}"
+            return (self.box, told, *dates, None, None, "", None, None, *ids)
         money = (f"{self.proceeds:f}", f"{self.basis:f}", "", None, f"{self.gain:f}")
-        return (self.box, self.description, *dates, *money, self.wallet, self.lot_id, self.seq)
+        return (self.box, self.description, *dates, *money, *ids)
 
 
 def form_line(lot: TaxLot, zone: tzinfo) -> FormLine:
@@ -70,13 +76,14 @@ def form_line(lot: TaxLot, zone: tzinfo) -> FormLine:
 
     A short sale is reported when it is closed: property delivered on the day it was bought back
     was acquired and disposed of that day, so both dates are it, and the gain is short-term.
-    Errors: ``UserError`` for a quote or a fee that is not in dollars.
+    A line whose proceeds or basis hang on a price that nobody knows has no numbers.
+    Errors: ``UserError`` for a quote that is not in dollars.
     """
     _check_dollars(lot)
     sold = moment(lot.closed_ts, zone).date()
     acquired = moment(lot.opened_ts, zone).date() if lot.is_long else sold
     long_term = is_long_term(acquired, sold)
-    kind = "" if lot.is_long else ", short sale"
+    kind = ", paid as a fee" if lot.is_fee else "" if lot.is_long else ", short sale"
     return FormLine(
         box=box_of(lot.instrument.venue, sold.year, long_term=long_term),
         description=f"{PAPER} {plain(lot.quantity)} {lot.instrument.base}{kind}",
@@ -86,10 +93,33 @@ def form_line(lot: TaxLot, zone: tzinfo) -> FormLine:
         basis=cents(lot.basis),
         wallet=lot.instrument.venue,
         # Not 9-18 or 9/18: a spreadsheet would read a date.
-        lot_id=f"L{lot.open_seq}-{lot.close_seq}",
+        lot_id=f"L{lot.open_seq}-{lot.close_seq}" + ("-fee" if lot.is_fee else ""),
         seq=lot.close_seq,
         is_long_term=long_term,
         realized=lot.realized,
+        refused=lot.unknown,
+    )
+
+
+def uncovered_line(spent: Uncovered, zone: tzinfo) -> FormLine:
+    """Return the line of coins that paid a fee and that the ledger never saw bought.
+
+    Neither basis nor date of purchase is known, so it says only what is missing.
+    """
+    sold = moment(spent.ts, zone).date()
+    return FormLine(
+        box=box_of(spent.instrument.venue, sold.year, long_term=False),
+        description=f"{PAPER} {plain(spent.quantity)} {spent.coin}, paid as a fee",
+        acquired=sold,
+        sold=sold,
+        proceeds=cents(Decimal(0)),
+        basis=cents(Decimal(0)),
+        wallet=spent.instrument.venue,
+        lot_id=f"L-{spent.seq}-fee",
+        seq=spent.seq,
+        is_long_term=False,
+        realized=Decimal(0),
+        refused=f"no {spent.coin} was held in this ledger, so its basis is not known",
     )
 
 
@@ -111,10 +141,4 @@ def _check_dollars(lot: TaxLot) -> None:
         raise UserError(
             f"seq {lot.close_seq}: {name} is traded in {quote}, Form 8949 is in USD, and the "
             "ledger keeps no rates; the formats koinly and cointracker take it"
-        )
-    foreign = lot.fee_currencies - {quote}
-    if foreign:
-        raise UserError(
-            f"seq {lot.close_seq}: a fee of this lot of {name} was paid in {min(foreign)}, which "
-            "is a sale of its own; Form 8949 is only made where fees are in the quote currency"
         )

@@ -1,4 +1,4 @@
-"""Fills as the importers of Koinly and CoinTracker read them; both want UTC and no sign.
+"""Fills and transfers as Koinly and CoinTracker import them; both want UTC and no sign.
 
 The quantities are those before the fee, which has columns of its own. Columns read at
 support.koinly.io (article 9489976) and support.cointracker.io (article 4413071299729).
@@ -14,7 +14,7 @@ from core.model.instrument import plain
 from ledger.export.formats import Row
 from ledger.export.kinds import Kind
 from ledger.tax_form import PAPER
-from ledger.tax_source import TaxFill
+from ledger.tax_values import TaxFill, TaxTransfer
 from ledger.tax_year import moment
 
 _T, _D = Kind.TEXT, Kind.DECIMAL
@@ -60,6 +60,31 @@ def cointracker_row(fill: TaxFill) -> Row:
     sent, received, fee = _sides(fill)
     date = moment(fill.ts, UTC).strftime("%m/%d/%Y %H:%M:%S")
     return (date, *received, *sent, *fee, PAPER)
+
+
+def koinly_transfer(transfer: TaxTransfer) -> Row:
+    """Return a transfer in the order of ``KOINLY``: one side only, which makes it a transfer."""
+    sent, received, fee = _ends(transfer)
+    date = moment(transfer.ts, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    told = f"{PAPER} transfer {'from' if transfer.is_in else 'to'} {transfer.wallet}, basis "
+    told += f"{plain(transfer.basis)} {transfer.instrument.quote}"
+    told += f", acquired {transfer.acquired_ts[:10]}" if transfer.acquired_ts else ""
+    return (date, *sent, *received, *fee, None, None, None, f"{told}, ledger seq {transfer.seq}",
+            None)  # fmt: skip
+
+
+def cointracker_transfer(transfer: TaxTransfer) -> Row:
+    """Return a transfer in the order of ``COINTRACKER``."""
+    sent, received, fee = _ends(transfer)
+    date = moment(transfer.ts, UTC).strftime("%m/%d/%Y %H:%M:%S")
+    return (date, *received, *sent, *fee, PAPER)
+
+
+def _ends(transfer: TaxTransfer) -> tuple[_Side, _Side, _Side]:
+    base = transfer.instrument.base
+    moved = _Side(plain(transfer.quantity), base)
+    fee = _Side(plain(transfer.fee), base) if transfer.fee else _NOTHING
+    return (_NOTHING, moved, fee) if transfer.is_in else (moved, _NOTHING, fee)
 
 
 def opens_short(fill: TaxFill) -> bool:

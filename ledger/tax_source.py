@@ -10,8 +10,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import tzinfo
-from decimal import Context, Decimal, localcontext
-from typing import NamedTuple
+from decimal import Context, Decimal
 
 from core.errors import Failed, UserError
 from core.model.event import Filled, OrderIntended, RunStarted
@@ -19,79 +18,31 @@ from core.model.instrument import Instrument
 from ledger.projections import EXACT_DIGITS
 from ledger.reading import event_at
 from ledger.references import instruments_of
+from ledger.tax_values import TaxFill, TaxLot, TaxTransfer, Uncovered
 from ledger.tax_year import moment, window
 
 SIMULATED_BROKERS = frozenset({"paper", "sim", "delayed"})
 """Brokers that trade no money; what they fill is nobody's income."""
 
 _LOTS = """
-SELECT close_seq AS seq, lots.*, opening.run AS open_run, opening.fee_currency AS open_currency,
-  closing.run AS close_run, closing.fee_currency AS close_currency
-FROM lots JOIN fills AS opening ON opening.seq = open_seq
-  JOIN fills AS closing ON closing.seq = close_seq
-WHERE closed_ts >= ? AND closed_ts < ? ORDER BY close_seq, open_seq
+SELECT close_seq AS seq, lots.*, moved.seq IS NOT NULL AS is_moved,
+  coalesce(opening.run, moved.run) AS open_run,
+  coalesce(closing.run, moving.run) AS close_run,
+  paid_in.quantity AS open_spent, paid_in.coin AS open_coin, paid_in.value AS open_value,
+  paid.quantity AS close_spent, paid.coin AS close_coin, paid.value AS close_value
+FROM lots LEFT JOIN fills AS opening ON opening.seq = open_seq
+  LEFT JOIN transfers AS moved ON moved.seq = open_seq
+  LEFT JOIN fills AS closing ON closing.seq = close_seq
+  LEFT JOIN transfers AS moving ON moving.seq = close_seq
+  LEFT JOIN spent AS paid_in ON paid_in.seq = opening.seq
+  LEFT JOIN spent AS paid ON paid.seq = close_seq
+WHERE closed_ts >= ? AND closed_ts < ? ORDER BY close_seq, open_seq, closed_by DESC
 """
+_UNCOVERED = "SELECT * FROM spent WHERE ts >= ? AND ts < ? AND quantity <> covered ORDER BY seq"
+_TRANSFERS = "SELECT * FROM transfers WHERE ts >= ? AND ts < ? ORDER BY seq"
 _FILLS = "SELECT * FROM fills WHERE ts >= ? AND ts < ? ORDER BY seq"
 _NUMBER = re.compile(r"-?\d{1,60}(\.\d{1,60})?", re.ASCII)
 _EXACT = Context(prec=EXACT_DIGITS)
-
-
-class TaxLot(NamedTuple):
-    """A parcel that was closed: bought and sold, or sold short and bought back."""
-
-    open_seq: int
-    close_seq: int
-    opened_ts: str
-    closed_ts: str
-    is_long: bool
-    quantity: Decimal
-    open_price: Decimal
-    close_price: Decimal
-    open_fee: Decimal
-    close_fee: Decimal
-    realized: Decimal
-    instrument: Instrument
-    fee_currencies: frozenset[str]
-    is_chosen: bool = False
-    """Its order chose the lots to close before it left; else it was first in, first out."""
-
-    @property
-    def proceeds(self) -> Decimal:
-        """What the sale brought, less its fee; quote currency, exact."""
-        with localcontext(_EXACT):
-            if self.is_long:
-                return self.quantity * self.close_price - self.close_fee
-            return self.quantity * self.open_price - self.open_fee
-
-    @property
-    def basis(self) -> Decimal:
-        """What the purchase cost, its fee included; quote currency, exact."""
-        with localcontext(_EXACT):
-            if self.is_long:
-                return self.quantity * self.open_price + self.open_fee
-            return self.quantity * self.close_price + self.close_fee
-
-    @property
-    def gain(self) -> Decimal:
-        """Proceeds less basis; quote currency, exact."""
-        with localcontext(_EXACT):
-            return self.proceeds - self.basis
-
-
-class TaxFill(NamedTuple):
-    """A fill, as the importers of others ask for it."""
-
-    seq: int
-    ts: str
-    is_buy: bool
-    quantity: Decimal
-    notional: Decimal
-    fee: Decimal
-    position: Decimal
-    """Base currency, signed, after it."""
-    fee_currency: str
-    fill_id: str
-    instrument: Instrument
 
 
 class _Runs:
@@ -110,7 +61,10 @@ class _Runs:
                     "as paper, so they are only made of paper and simulated runs"
                 )
             self._instruments[run] = instruments_of(started)
-        return self._instruments[run][name]
+        found = self._instruments[run].get(name)
+        if found is None:
+            raise Failed(f"run {run} did not declare {name}; see: tapewright ledger verify")
+        return found
 
     def _started(self, run: str) -> RunStarted:
         rows = self._connection.execute("SELECT seq FROM trail WHERE ref = ? ORDER BY seq", (run,))
@@ -164,7 +118,8 @@ def closed_lots(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iter
     for row in _rows(connection, _LOTS, year):
         if moment(row["closed_ts"], zone).year != year:
             continue
-        runs.instrument(row["open_run"], row["instrument"])
+        opened = runs.instrument(row["open_run"], row["instrument"])
+        is_fee = row["closed_by"] == "FEE"
         lot = TaxLot(
             open_seq=row["open_seq"],
             close_seq=row["close_seq"],
@@ -177,9 +132,12 @@ def closed_lots(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iter
             open_fee=_number(row, "open_fee"),
             close_fee=_number(row, "close_fee"),
             realized=_number(row, "realized_pnl"),
-            instrument=runs.instrument(row["close_run"], row["instrument"]),
-            fee_currencies=frozenset({row["open_currency"], row["close_currency"]}),
-            is_chosen=choices.is_chosen(row["close_seq"]),
+            # A fee may be paid in coins that its own run did not trade.
+            instrument=opened if is_fee else runs.instrument(row["close_run"], row["instrument"]),
+            is_fee=is_fee,
+            is_moved=bool(row["is_moved"]),
+            unknown=_unknown(row, is_fee=is_fee),
+            is_chosen=not is_fee and choices.is_chosen(row["close_seq"]),
         )
         if lot.gain != lot.realized:
             raise Failed(
@@ -187,6 +145,52 @@ def closed_lots(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iter
                 "realized P&L; see: tapewright ledger verify"
             )
         yield lot
+
+
+def _unknown(row: sqlite3.Row, *, is_fee: bool) -> str:
+    """Return which number of a closed lot nobody knows, in words; empty if all are known."""
+    if row["close_coin"] is not None and row["close_value"] is None:
+        if is_fee:
+            return "this coin had no price when it was paid"
+        fee = f"{row['close_spent']} {row['close_coin']}"
+        return f"the fee of the close, {fee}, had no price when it was paid"
+    if row["open_coin"] is not None and row["open_value"] is None:
+        fee = f"{row['open_spent']} {row['open_coin']}"
+        return f"the fee of the opening, {fee}, had no price when it was paid"
+    return ""
+
+
+def uncovered(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iterator[Uncovered]:
+    """Yield the coins that paid fees in a year and that no lot covers, in order."""
+    runs = _Runs(connection)
+    for row in _rows(connection, _UNCOVERED, year):
+        if moment(row["ts"], zone).year != year:
+            continue
+        seq = row["seq"]
+        event = event_at(connection, seq).event
+        assert isinstance(event, Filled), "a transfer pays with what it has"
+        instrument = runs.instrument(row["run"], event.fill.instrument)
+        quantity = _number(row, "quantity") - _number(row, "covered")
+        yield Uncovered(seq, row["ts"], quantity, row["coin"], instrument)
+
+
+def transfers(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iterator[TaxTransfer]:
+    """Yield the transfers of a year of ``zone`` in order. Errors: as ``fills``."""
+    runs = _Runs(connection)
+    for row in _rows(connection, _TRANSFERS, year):
+        if moment(row["ts"], zone).year != year:
+            continue
+        yield TaxTransfer(
+            seq=row["seq"],
+            ts=row["ts"],
+            is_in=row["way"] == "IN",
+            quantity=_number(row, "quantity"),
+            basis=_number(row, "basis"),
+            acquired_ts=row["acquired_ts"],
+            wallet=row["wallet"],
+            fee=_number(row, "fee"),
+            instrument=runs.instrument(row["run"], row["instrument"]),
+        )
 
 
 def fills(connection: sqlite3.Connection, year: int, zone: tzinfo) -> Iterator[TaxFill]:

@@ -22,6 +22,7 @@ from core.model.market import (
     TradePrint,
 )
 from core.model.order import BrokerOrder, Fill, Order, OrderReport, ReportKind
+from core.model.transfer import Transfer
 
 START_NS = 1_700_000_000 * NS_PER_S
 BTC = Instrument(
@@ -41,6 +42,8 @@ class MemorySink:
         self.events: list[tuple[int, LedgerEvent, int | None]] = []
         self.kept: list[bytes] = []
         self.is_broken = False
+        self.no_room = ""
+        """Why it keeps no payload."""
         self.flushes = 0
 
     def append(self, event: LedgerEvent, ts_ns: int, cause: int | None = None) -> int:
@@ -49,10 +52,13 @@ class MemorySink:
         self.events.append((ts_ns, event, cause))
         return len(self.events)
 
-    def keep(self, data: bytes) -> None:
+    def keep(self, data: bytes) -> str:
         if self.is_broken:
             raise InvariantError("disk is full")
+        if self.no_room:
+            return self.no_room
         self.kept.append(data)
+        return ""
 
     def flush(self) -> Future[None]:
         if self.is_broken:
@@ -183,6 +189,10 @@ class HandBroker:
 
     def fills_since(self, ts_ns: int) -> list[Fill]:
         return [fill for fill in self.filled if fill.ts_ns >= ts_ns]
+
+    def move(self, transfer: Transfer) -> None:
+        name = transfer.instrument
+        self.held[name] = self.held.get(name, 0) + transfer.change_lots
 
     def trouble(self) -> str:
         return self.failure

@@ -1,8 +1,8 @@
 """A second keeper of lots, written from the rules in ``docs/lots.md`` alone: the oracle.
 
 It shares no code with ``core.lots`` and works another way: no ticks, lots or decimals but whole
-numbers of picos (1e-12 of a quote unit) and of the smallest quantity, a plain list of parcels, and
-gains as proceeds less basis. Slow, and plain enough to be read against the rules.
+numbers of picos (1e-12 of a quote unit) and fractions of a lot, a plain list of parcels, and gains
+as proceeds less basis. Slow, and plain enough to be read against the rules.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PICO = 10**12
 
 @dataclass
 class Deal:
-    """A fill in plain numbers: quantity in smallest units, price and fee exact, in quote."""
+    """A fill in plain numbers: quantity in lots, price of a lot and fee exact, in quote."""
 
     id: str
     is_buy: bool
@@ -32,7 +32,7 @@ class Deal:
 class Parcel:
     id: str
     is_long: bool
-    qty: int
+    qty: Fraction
     unit_price: Fraction
     fee_picos: Fraction
     time: int
@@ -40,12 +40,12 @@ class Parcel:
 
 @dataclass
 class Match:
-    """What one sale (or buy-back) closed of one parcel."""
+    """What one sale (or buy-back, or fee paid in coins) closed of one parcel."""
 
     open_id: str
     close_id: str
     is_long: bool
-    qty: int
+    qty: Fraction
     proceeds: Fraction
     basis: Fraction
 
@@ -61,7 +61,7 @@ class Keeper:
 
     def deal(self, deal: Deal) -> None:
         """Rules 1 to 7."""
-        left, fee_left = deal.qty, deal.fee * PICO
+        left, fee_left = Fraction(deal.qty), deal.fee * PICO
         while left and self.parcels and self.parcels[0].is_long != deal.is_buy:
             parcel = self._next(deal.closes)
             qty = min(left, parcel.qty)
@@ -87,7 +87,29 @@ class Keeper:
             if self.parcels[-len(last) :] == last:
                 self.parcels = rest + sorted(last, key=lambda p: numbers(p.id))
 
-    def move_out(self, qty: int, closes: tuple[str, ...] = ()) -> list[Parcel]:
+    def pay(self, name: str, qty: Fraction, value: Fraction) -> Fraction:
+        """Rule 9: return what was paid of ``qty`` and is booked at its share of ``value``."""
+        held = sum((parcel.qty for parcel in self.parcels if parcel.is_long), Fraction(0))
+        paid = left = min(qty, held)
+        worth = part(value * PICO, paid, qty) if paid else Fraction(0)
+        while left:
+            parcel = self.parcels[0]
+            take = min(left, parcel.qty)
+            brought, fee = part(worth, take, left), part(parcel.fee_picos, take, parcel.qty)
+            basis = parcel.unit_price * take + fee / PICO
+            self.matches.append(Match(parcel.id, name, True, take, brought / PICO, basis))
+            self._take(parcel, take, fee)
+            left -= take
+            worth -= brought
+        return paid
+
+    def arrive(self, name: str, qty: int, basis: Fraction, step: Fraction, time: int) -> None:
+        """Rule 8: from outside, with its own basis: whole steps of price, the rest as a fee."""
+        price = basis // (step * qty) * step
+        rest = (basis - price * qty) * PICO
+        self.move_in([Parcel(name, True, Fraction(qty), price, rest, time)])
+
+    def move_out(self, qty: Fraction, closes: tuple[str, ...] = ()) -> list[Parcel]:
         """Rule 8: basis and date go along."""
         out = []
         while qty:
@@ -112,14 +134,14 @@ class Keeper:
                     return parcel
         return self.parcels[0]
 
-    def _take(self, parcel: Parcel, qty: int, fee: Fraction) -> None:
+    def _take(self, parcel: Parcel, qty: Fraction, fee: Fraction) -> None:
         parcel.qty -= qty
         parcel.fee_picos -= fee
         if not parcel.qty:
             self.parcels.remove(parcel)
 
 
-def part(fee_picos: Fraction, qty: int, whole: int) -> Fraction:
+def part(fee_picos: Fraction, qty: Fraction, whole: Fraction) -> Fraction:
     """Rule 4: the share of a fee, cut to whole picos towards zero; the whole gets all of it."""
     if qty == whole:
         return fee_picos

@@ -236,7 +236,7 @@ class TapewrightApp(App[int]):
         self.dispatch(self.state.reduce(self._clock.now_ns()), "half")
 
     def ask_exit(self, kind: ExitKind) -> None:
-        """Ask where the stop or the target of the chosen position goes, and send it."""
+        """Ask where an exit of the chosen position goes, and send it."""
         held = self.state.position(self._clock.now_ns())
         if isinstance(held, Said):
             self.say(held)

@@ -13,7 +13,7 @@ from collections import deque
 
 import msgspec
 
-from core.brokers.day import day_end_ns
+from core.brokers.day import NO_DAYS, StockDays, day_end_ns
 from core.brokers.fees import fee_of, rates_of
 from core.brokers.filters import why_refused
 from core.brokers.meeting import Meeting, Ticket
@@ -44,8 +44,10 @@ class DelayedBroker(Meeting):
 
     name = "delayed"
 
-    def __init__(self, paper: PaperSettings) -> None:
+    def __init__(self, paper: PaperSettings, days: StockDays = NO_DAYS) -> None:
+        """``days``: days without a session, and short ones, beside the rules of the exchange."""
         self._paper = paper
+        self._days = days
         self._out: Road[_Arrival] = Road(paper.latency_ms * NS_PER_MS)
         self._back: Road[OrderReport] = Road(paper.report_latency_ms * NS_PER_MS)
         self._tickets: dict[str, Ticket] = {}
@@ -138,7 +140,7 @@ class DelayedBroker(Meeting):
         if order.tif is TimeInForce.DAY:
             instrument = self._find_instrument(order.instrument)
             assert instrument is not None
-            ticket.ends_ns = day_end_ns(instrument, now_ns)
+            ticket.ends_ns = day_end_ns(instrument, now_ns, *self._days)
             self._note_ends()
 
     def _cancel_arrived(self, client_order_id: str, now_ns: int) -> None:

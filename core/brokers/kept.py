@@ -18,6 +18,7 @@ from core.brokers.memory import OrderLine, PaperMemory
 from core.model.instrument import Instrument
 from core.model.market import TradePrint
 from core.model.order import BrokerOrder, Fill, Order, OrderReport, ReportKind
+from core.model.transfer import Transfer
 from core.ports import OrderRoad
 
 ORDERS_KEPT = 1_000
@@ -49,8 +50,11 @@ class KeptBroker:
         instruments: Iterable[Instrument],
         opening: Mapping[str, int],
         memory: PaperMemory | None = None,
+        transfers: Iterable[Transfer] = (),
     ) -> None:
-        """``opening``: lots held by instrument where there is no memory yet.
+        """``opening``: lots held by instrument where there is no memory yet, transfers left out.
+
+        ``transfers``: those of the ledger; what the memory lacks of them is taken now.
 
         Errors: ``Failed`` for a memory that cannot be read.
         """
@@ -63,6 +67,9 @@ class KeptBroker:
         self._memory = memory
         if memory is not None:
             self._remember(memory)
+        for transfer in transfers:
+            if memory is None or transfer.transfer_id not in memory.moves:
+                self.move(transfer)
 
     def _remember(self, memory: PaperMemory) -> None:
         """Take over what the memory of an earlier process holds; open a new one with ours."""
@@ -149,6 +156,13 @@ class KeptBroker:
         if len(self._orders) > 2 * ORDERS_KEPT:
             for key in [k for k, o in self._orders.items() if not o.is_open][:-ORDERS_KEPT]:
                 del self._orders[key]
+
+    def move(self, transfer: Transfer) -> None:
+        """Take that coins were moved: a paper venue has no wallets but by the trader's word."""
+        name = transfer.instrument
+        self._positions[name] = self._positions.get(name, 0) + transfer.change_lots
+        if self._memory is not None:
+            self._memory.moved(transfer, self._instruments[name])
 
     # --- what it is asked -----------------------------------------------------------------------
 

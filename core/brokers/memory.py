@@ -18,6 +18,7 @@ import msgspec
 from core.errors import Failed, ValueRefused
 from core.model.instrument import Instrument, plain
 from core.model.order import Fill, Order, OrderReport, ReportKind
+from core.model.transfer import Transfer
 
 NAME = "paper.account"
 BYTES_MAX = 4 * 1024 * 1024
@@ -56,7 +57,17 @@ class Ended(_Line, frozen=True, tag="end"):
     report: OrderReport
 
 
-_AnyLine = Opened | Sent | Filled | Ended
+class Moved(_Line, frozen=True, tag="transfer"):
+    """Coins moved into the account or out of it, as the trader said."""
+
+    venue: str
+    instrument: str
+    transfer_id: str
+    quantity: str
+    """Signed, as text."""
+
+
+_AnyLine = Opened | Sent | Filled | Ended | Moved
 _decode = msgspec.json.Decoder(_AnyLine).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -90,6 +101,8 @@ class PaperMemory:
         """Why it can no longer be written; empty while it can."""
         self._held: dict[tuple[str, str], Decimal] = {}
         self._orders: dict[str, OrderLine] = {}
+        self.moves: dict[str, Moved] = {}
+        """By transfer id: none is ever forgotten, or a start would book it again."""
         self.is_new = not self.path.is_file()
         if not self.is_new:
             self._read()
@@ -131,6 +144,15 @@ class PaperMemory:
         """Note a fill; ``sync`` before anybody is told."""
         grid = _grid(instrument)
         self._note(Filled(instrument.venue, grid, _quantity(grid, fill), fill))
+
+    def moved(self, transfer: Transfer, instrument: Instrument) -> None:
+        """Note a transfer and make it durable; one that is known already is not noted again."""
+        if transfer.transfer_id in self.moves:
+            return
+        quantity = plain(instrument.qty(transfer.change_lots))
+        key = transfer.transfer_id
+        self._note(Moved(instrument.venue, instrument.name, key, quantity))
+        self.sync()
 
     def ended(self, report: OrderReport) -> None:
         """Note how an order ended."""
@@ -204,10 +226,16 @@ class PaperMemory:
                 order.fills = [*order.fills, line.fill]
             case Ended():
                 self._orders[line.report.client_order_id].end = line.report
+            case Moved():
+                place = (line.venue, line.instrument)
+                self._held[place] = self._held.get(place, Decimal(0)) + Decimal(line.quantity)
+                self.moves[line.transfer_id] = line
 
     def _opened(self) -> Opened:
-        """Return what was held before the fills of the orders that are still here."""
+        """Return what was held before the transfers and the fills of the orders still here."""
         before = dict(self._held)
+        for move in self.moves.values():
+            before[move.venue, move.instrument] -= Decimal(move.quantity)
         for line in self.orders:
             for fill in line.fills:
                 before[line.venue, fill.instrument] -= Decimal(_quantity(line.grid, fill))
@@ -222,7 +250,7 @@ class PaperMemory:
         closed = [key for key, line in self._orders.items() if not line.is_open]
         for key in closed[:-ORDERS_KEPT]:
             del self._orders[key]
-        lines: list[_AnyLine] = [self._opened()]
+        lines: list[_AnyLine] = [self._opened(), *self.moves.values()]
         for line in self.orders:
             lines.append(Sent(line.venue, line.grid, line.order))
             lines += [

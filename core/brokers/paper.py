@@ -31,7 +31,7 @@ class PaperBroker(DelayedBroker):
     name = "paper"
 
     def __init__(self, feeds: list[InstrumentFeed], settings: Settings) -> None:
-        super().__init__(settings.paper)
+        super().__init__(settings.paper, settings.risk.stock_days)
         self._feeds = feeds
         self._index = {feed.instrument.name: index for index, feed in enumerate(feeds)}
         self._consumed = Consumed()

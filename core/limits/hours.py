@@ -1,13 +1,12 @@
-"""Trading hours of stocks: the regular session in New York, by the calendar in the settings.
+"""Trading hours of stocks: the regular session in New York, by the calendar of the exchange.
 
-Coins trade at all hours. The days without a session and the short days are a list in the settings,
-not a rule worked out here: a day of mourning follows no rule.
-Source: nyse.com, "Holidays and Trading Hours" (dates of the settings' defaults).
+Coins trade at all hours. Holidays and short days follow rules (``core.nyse``); the settings add
+those that follow none, such as a day of mourning.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import datetime, time
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,6 +14,7 @@ from core.clock import NS_PER_S
 from core.config import RiskSettings
 from core.limits.view import UNKNOWN
 from core.model.instrument import Instrument
+from core.nyse import CLOSE, close_of
 
 ZONE = "America/New_York"
 TEST_STOCK = "FAKEPACA"
@@ -55,23 +55,12 @@ def _session(now: datetime, limits: RiskSettings) -> tuple[str, bool]:
     day = now.date()
     if day.weekday() >= _SATURDAY:
         return "no session at the weekend", False
-    if day in _days(limits.stock_holidays):
+    close = close_of(day, *limits.stock_days)
+    if close is None:
         return "no session on a holiday", False
-    # A calendar that has run out would trade through every holiday after it. One that does not
-    # reach back to a recording of the past does no harm: nothing can be sent into the past.
-    last = max(_days(limits.stock_holidays), default=date.min)
-    if day.year > last.year:
-        return f"a calendar beyond {last.year}: add to [risk] stock_holidays", False
-    closes = limits.stock_close
-    if day in _days(limits.stock_early_closes):
-        closes = limits.stock_early_close
+    closes = limits.stock_close if close == CLOSE else limits.stock_early_close
     is_open = _clock(limits.stock_open) <= now.time() < _clock(closes)
     return f"{limits.stock_open} to {closes}", is_open
-
-
-@cache
-def _days(listed: tuple[str, ...]) -> frozenset[date]:
-    return frozenset(map(date.fromisoformat, listed))
 
 
 def _clock(text: str) -> time:

@@ -44,7 +44,16 @@ _FILLS = {
 _LOTS = {
     "open_seq": _I, "close_seq": _I, "opened_ts": _T, "closed_ts": _T, "venue": _T,
     "instrument": _T, "side": _T, "quantity": _D, "open_price": _D, "close_price": _D,
-    "open_fee": _D, "close_fee": _D, "realized_pnl": _D,
+    "open_fee": _D, "close_fee": _D, "realized_pnl": _D, "closed_by": _T,
+}  # fmt: skip
+_TRANSFERS = {
+    "seq": _I, "ts": _T, "run": _T, "transfer_id": _T, "venue": _T, "instrument": _T, "way": _T,
+    "quantity": _D, "basis": _D, "acquired_ts": _T, "wallet": _T, "fee": _D, "position": _D,
+    "actor": _T, "note": _T,
+}  # fmt: skip
+_SPENT = {
+    "seq": _I, "ts": _T, "run": _T, "venue": _T, "instrument": _T, "coin": _T, "quantity": _D,
+    "covered": _D, "value": _D, "currency": _T, "value_source": _T,
 }  # fmt: skip
 _EVENTS = {
     "seq": _I, "ts": _T, "type": _T, "run": _T, "cause": _I, "actor": _T, "prev": _T, "hash": _T,
@@ -62,7 +71,10 @@ def _by(table: str, columns: dict[str, Kind], time: str, order: str, run: str = 
     return Table(columns, sql)
 
 
-_RUN_OF_LOT = "(SELECT run FROM fills WHERE seq = coalesce(close_seq, open_seq))"
+_RUN_OF_LOT = (
+    "coalesce((SELECT run FROM fills WHERE seq = coalesce(close_seq, open_seq)),"
+    " (SELECT run FROM transfers WHERE seq = coalesce(close_seq, open_seq)))"
+)
 TABLES = {
     "events": Table(_EVENTS, "SELECT seq, hash, body FROM events ORDER BY seq"),
     "decisions": _by("decisions", _DECISIONS, "ts", "seq"),
@@ -70,8 +82,10 @@ TABLES = {
     "order-events": Table(order_events.COLUMNS, order_events.SQL),
     "fills": _by("fills", _FILLS, "ts", "seq"),
     # A closed lot belongs to the time it was closed, an open one to the time it was opened.
-    "lots": _by("lots", _LOTS, "coalesce(closed_ts, opened_ts)", "open_seq, close_seq",
-                _RUN_OF_LOT),
+    "lots": _by("lots", _LOTS, "coalesce(closed_ts, opened_ts)",
+                "open_seq, close_seq, closed_by", _RUN_OF_LOT),
+    "transfers": _by("transfers", _TRANSFERS, "ts", "seq"),
+    "spent": _by("spent", _SPENT, "ts", "seq"),
 }  # fmt: skip
 
 
@@ -124,7 +138,7 @@ def _events(connection: sqlite3.Connection, period: Period) -> Iterator[tuple[An
 
 def _instruments_in(payload: dict[str, Any]) -> set[Any]:
     """Return the instruments that an event names: its own, or that of what it is about."""
-    named = [payload, *(payload.get(part) for part in ("proposal", "order", "fill"))]
+    named = [payload, *(payload.get(part) for part in ("proposal", "order", "fill", "transfer"))]
     return {each.get("instrument") for each in named if isinstance(each, dict)}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from core.config import ExitSettings, Settings, StrategySettings
 from core.engine import Engine, EngineSetup
-from core.held import from_fills
+from core.held import from_history
 from core.model import event as ev
 from core.model.decision import Mode, Verdict
 from core.model.difference import DifferenceKind
@@ -453,11 +453,11 @@ def test_fills_before_the_position_was_last_flat_count_for_nothing() -> None:
         fill(1, Side.BUY, 5, 100_000), fill(2, Side.SELL, 5, 110_000),
         fill(3, Side.SELL, 4, 200_000), fill(4, Side.BUY, 1, 150_000),
     )  # fmt: skip
-    held = from_fills(BTC, past, EXITS)
+    held = from_history(BTC, past, EXITS)
     assert held is not None
     assert (held.exits.sign, held.lots, held.entries) == (-1, -3, ("o3",))
     assert held.exits.stop_ticks == 200_400
-    assert from_fills(BTC, past[:2], EXITS) is None
+    assert from_history(BTC, past[:2], EXITS) is None
 
 
 def test_a_fill_from_outside_that_turns_the_position_over_makes_new_exits() -> None:

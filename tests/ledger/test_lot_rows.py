@@ -1,4 +1,7 @@
-"""The lots in the ledger are those the engine traded by: kept live, read again, and made anew."""
+"""The lots in the ledger are those the engine traded by: kept live, read again, and made anew.
+
+Fills of two instruments, fees in the coins of either, transfers with fees of their own.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from core.lots import FifoBook, LotMethod, OpenLot
-from core.model.event import Filled, OrderIntended
+from core.lots import FifoBook
+from core.model.event import Filled, OrderIntended, Transferred
 from core.model.instrument import plain
+from core.model.lot import LotMethod, OpenLot
 from core.model.order import Fill, Side
+from core.model.transfer import Transfer, TransferWay
+from core.transfers import spent_by
 from ledger.lot_rows import LotTable
 from ledger.projections import rebuild
 from ledger.schema import PROJECTION_KEYS
 from ledger.store import open_for_writing, reading
+from ledger.verify import verify
 from ledger.writer import LedgerWriter
 from tests.ledger import factory
 from tests.ledger.factory import INSTRUMENT, START_NS, Dated
@@ -39,26 +46,56 @@ class Account:
         numbers = iter(map(int, self._rng.permutation(count)))
         for _ in range(count):
             book = self.books[str(self._rng.choice(list(self.books)))]
-            event = self._filled(book, f"{self._run}-o{next(numbers)}-1")
+            name = f"{self._run}-o{next(numbers)}-1"
+            is_moved = self._rng.random() < 0.2 and book.held_parts >= 0
+            event = self._moved(book, name) if is_moved else self._filled(book, name)
             events.append(Dated(event, self._ts_ns))
         return events
+
+    def _moved(self, book: FifoBook, name: str) -> Transferred:
+        rng = self._rng
+        self._ts_ns += 1_000
+        held = book.position_lots
+        fee_value = Decimal(int(rng.integers(0, 10**9))).scaleb(-7) if rng.random() < 0.7 else None
+        if held < 2 or rng.random() < 0.5:
+            lots, fee_lots = int(rng.integers(1, 300)), int(rng.integers(0, 2))
+            basis = Decimal(int(rng.integers(0, 10**9))).scaleb(-5)
+            transfer = Transfer(
+                name, book.instrument.name, TransferWay.IN, lots, "cold", self._ts_ns,
+                START_NS - int(rng.integers(1, 10**18)), basis, fee_lots, fee_value,
+            )  # fmt: skip
+        else:
+            lots = int(rng.integers(1, held))
+            transfer = Transfer(
+                name, book.instrument.name, TransferWay.OUT, lots, "cold", self._ts_ns,
+                fee_lots=int(rng.integers(0, held - lots + 1)), fee_value=fee_value,
+            )  # fmt: skip
+        return factory.moved(book, transfer)
 
     def _filled(self, book: FifoBook, fill_id: str) -> Filled:
         rng, instrument = self._rng, book.instrument
         self._ts_ns += int(rng.choice([0, 1_000]))
         side = Side.BUY if rng.random() < 0.5 else Side.SELL
         lots, ticks = int(rng.integers(1, 500)), int(rng.integers(1, 10**6))
-        in_coins = rng.random() < 0.3
+        in_coins = rng.random() < 0.4
+        payer = str(rng.choice(["", *self.books])) if in_coins else ""
+        coin = self.books[payer].instrument.base if payer else "COIN"
         method = list(LotMethod)[int(rng.integers(3))]
         closes = book.pick(method, lots) if book.position_lots * side.sign < 0 else ()
         fill = Fill(
             fill_id, f"o-{fill_id}", instrument.name, side, ticks, lots,
-            Decimal(int(rng.integers(0, 10**9))).scaleb(-8), "COIN" if in_coins else "USD",
+            Decimal(int(rng.integers(0, 10**9))).scaleb(-8), coin if in_coins else "USD",
             is_maker=False, ts_ns=self._ts_ns, closes=closes,
             fee_value=Decimal(int(rng.integers(0, 10**12))).scaleb(-11) if in_coins else None,
-            fee_value_source="test" if in_coins else "",
+            fee_value_source="test" if in_coins else "", fee_from=payer,
         )  # fmt: skip
         realized = sum((lot.realized for lot in book.apply(fill)), Decimal(0))
+        spent = spent_by(fill)
+        if spent is not None:
+            paying = self.books[payer]
+            lots_paid = paying.spend(fill_id, spent.quantity, spent.value, spent.ts_ns)
+            if paying is book:
+                realized += sum((lot.realized for lot in lots_paid), Decimal(0))
         return Filled(
             fill=fill,
             decision_id="",
@@ -90,6 +127,7 @@ def compare(lots: LotTable, books: dict[str, FifoBook]) -> None:
         assert as_kept(book) == as_kept(live)
         assert (book.position_lots, book.realized) == (live.position_lots, live.realized)
         assert (book.fees, book.opened_ns) == (live.fees, live.opened_ns)
+        assert (book.spent, book.held) == (live.spent, live.held)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -110,6 +148,7 @@ def test_lots_of_the_ledger_are_the_live_ones_after_a_restart_and_after_a_rebuil
     finally:
         connection.close()
     assert tables(tmp_path) == kept
+    assert verify(tmp_path).findings == ()
 
 
 def test_rows_of_the_lots_table_are_the_live_lots(tmp_path: Path) -> None:
@@ -126,7 +165,7 @@ def test_rows_of_the_lots_table_are_the_live_lots(tmp_path: Path) -> None:
             still_open = sorted(row[1:4] for row in mine if row[5] is None)
             assert still_open == sorted(
                 (
-                    book.instrument.qty_text(lot.qty_lots),
+                    book.grid.qty_text(lot.qty_lots),
                     book.instrument.price_text(lot.price_ticks),
                     plain(lot.fee),
                 )

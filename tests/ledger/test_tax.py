@@ -256,18 +256,6 @@ def test_other_quote_is_refused_by_the_form(tmp_path: Path, quote: str) -> None:
         made(tmp_path)
 
 
-@pytest.mark.parametrize("leg", [0, 1])
-def test_fee_in_a_third_currency_is_refused_by_the_form(tmp_path: Path, leg: int) -> None:
-    deals = [
-        Deal("2026-03-01T10:00:00", BUY, "2", "100", "0.5"),
-        Deal("2026-03-02T10:00:00", SELL, "2", "110", "0.5"),
-    ]
-    deals[leg] = deals[leg]._replace(fee_currency="BNB")
-    factory.write(tmp_path, ledger_of(deals))
-    with pytest.raises(UserError, match=r"^seq 3: a fee of this lot of SIM-USD was paid in BNB"):
-        made(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [

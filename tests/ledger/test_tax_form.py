@@ -22,7 +22,8 @@ from ledger.lot_rows import Place
 from ledger.projections import Projector
 from ledger.schema import PROJECTIONS, TRUTH
 from ledger.tax_form import box_of, cents, form_line
-from ledger.tax_source import TaxLot, closed_lots
+from ledger.tax_source import closed_lots
+from ledger.tax_values import TaxLot
 from ledger.tax_year import parse_zone
 from tests.ledger import factory
 from tests.ledger.factory import INSTRUMENT, Dated

@@ -1,4 +1,4 @@
-"""Golden text pictures of the desk in four states, and of the feed sheet, at three sizes.
+"""Golden text pictures of the desk in five states, and of the feed sheet, at three sizes.
 
 After a change that is meant to change them:
 ``UPDATE_PICTURES=1 python -m pytest tests/pictures`` and read the diff before it is committed.
@@ -20,7 +20,7 @@ from tests.tui.fakes import Rig, screen_text
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
-STATES = (made.normal, made.empty, made.stale, made.halted)
+STATES = (made.normal, made.empty, made.stale, made.halted, made.near_exits)
 SIZES = ((80, 24), (120, 40), (200, 60))
 
 

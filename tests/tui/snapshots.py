@@ -157,6 +157,12 @@ EXITS = ExitsView(
 )  # fmt: skip
 
 
+NEAR_EXITS = ExitsView(
+    stop="100.07", target="100.19", left_s=43.2, stop_bps=-5.0, target_bps=7.0, by_hand=("stop",),
+)  # fmt: skip
+"""Within the ladder and the chart of ``instrument``."""
+
+
 def position(**changes: Any) -> PositionView:
     return msgspec.structs.replace(
         PositionView(
@@ -267,6 +273,11 @@ def halted() -> Snapshot:
             last_denial="tw-1-9 denied: halted",
         ),
     )  # fmt: skip
+
+
+def near_exits() -> Snapshot:
+    """Return a position whose exits lie within the ladder and the chart."""
+    return normal(positions=(position(exits=NEAR_EXITS),))
 
 
 def no_skill() -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from textual.widgets import Input
 
@@ -50,6 +51,30 @@ async def test_t_cancels_the_target_by_a_word_and_esc_leaves_it() -> None:
         assert rig.source.sent == [SetExit("SIM-USD", ExitKind.TARGET, "off")]
 
 
+async def test_e_asks_for_the_time_stop_and_sends_the_seconds() -> None:
+    rig = Rig(made.normal())
+    async with rig.app.run_test(size=(80, 24)) as pilot:
+        await settle(rig, pilot)
+        await press(pilot, "e")
+        words = screen_text(rig.app)
+        assert "TIME STOP SIM-USD" in words
+        assert "The time stop is due in 43 s." in words
+        assert "seconds from now · off: cancel it · auto" in words
+        assert rig.app.screen.query_one(Input).value == ""
+        await press(pilot, "enter")  # nothing typed leaves it
+        await press(pilot, "e", *"90", "enter")
+        assert rig.source.sent == [SetExit("SIM-USD", ExitKind.TIME, "90")]
+
+
+async def test_a_time_stop_that_is_off_is_said_to_be_off() -> None:
+    exits = msgspec.structs.replace(made.EXITS, left_s=None)
+    rig = Rig(made.normal(positions=(made.position(exits=exits),)))
+    async with rig.app.run_test(size=(80, 24)) as pilot:
+        await settle(rig, pilot)
+        await press(pilot, "e")
+        assert "The time stop is off." in screen_text(rig.app)
+
+
 async def test_a_refused_stop_is_an_error_on_the_screen() -> None:
     rig = Rig(made.normal())
     rig.source.ack = Ack(ok=False, text="stop: price 99.999 was off the 0.01 tick")
@@ -95,7 +120,7 @@ async def test_x_names_all_that_is_open_and_sends_only_on_y() -> None:
         assert rig.source.sent == [FlattenAll()]
 
 
-@pytest.mark.parametrize("key", ["s", "t", "h", "v", "x"])
+@pytest.mark.parametrize("key", ["s", "t", "e", "h", "v", "x"])
 async def test_without_a_position_nothing_is_sent_and_that_is_said(key: str) -> None:
     rig = Rig(made.halted())
     async with rig.app.run_test(size=(120, 40)) as pilot:
@@ -106,7 +131,7 @@ async def test_without_a_position_nothing_is_sent_and_that_is_said(key: str) -> 
         assert "nothing sent" in screen_text(rig.app)
 
 
-@pytest.mark.parametrize("key", ["s", "h", "v"])
+@pytest.mark.parametrize("key", ["s", "e", "h", "v"])
 async def test_a_picture_in_doubt_moves_no_position(key: str) -> None:
     rig = Rig(made.normal())
     async with rig.app.run_test(size=(120, 40)) as pilot:
@@ -116,7 +141,7 @@ async def test_a_picture_in_doubt_moves_no_position(key: str) -> None:
         assert "the picture cannot be believed (PAUSED)" in screen_text(rig.app)
 
 
-@pytest.mark.parametrize("key", ["s", "v", "x"])
+@pytest.mark.parametrize("key", ["s", "e", "v", "x"])
 async def test_f12_kills_from_each_of_the_new_sheets(key: str) -> None:
     rig = Rig(made.normal())
     async with rig.app.run_test(size=(120, 40)) as pilot:
@@ -131,5 +156,5 @@ async def test_letters_typed_as_a_stop_trade_nothing() -> None:
     rig = Rig(made.normal())
     async with rig.app.run_test(size=(120, 40)) as pilot:
         await settle(rig, pilot)
-        await press(pilot, "s", *"ynkhvx", "escape")
+        await press(pilot, "s", *"ynkhvxe", "escape")
         assert rig.source.sent == []

@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 
 import msgspec
 
 from core.snapshot import Bar, InstrumentView
 from tui.present.bars import merge
+from tui.present.exit_marks import ExitMark, exit_marks
 from tui.present.line import Line, Panel, Role, Span
 from tui.present.scene import Scene
 from tui.present.text import fit, fit_right
@@ -50,7 +52,9 @@ def present_chart(scene: Scene, last: Axis, width: int, height: int) -> tuple[Pa
     axis = next_axis(last, view, bars)
     plot, volume_rows = _rows_of(height - 2)
     lines = _price_lines(bars, axis, plot, columns)
-    _add_axis(lines, view, axis, label)
+    marks = exit_marks(scene)
+    tags = _add_exits(lines, marks, axis)
+    _add_axis(lines, view, axis, label, tags)
     lines += _volume(bars, volume_rows, columns)
     lines.append(_times(bars, columns))
     return Panel(title, lines, f"{step_s} s bars · {len(bars) * step_s} s", doubt), axis
@@ -158,8 +162,43 @@ def _join(pad: Span, marks: list[str], roles: list[Role]) -> Line:
     return tuple(spans)
 
 
-def _add_axis(lines: list[Line], view: InstrumentView, axis: Axis, label: int) -> None:
-    """Put labels and the last price's tag at the right of the price rows."""
+def _add_exits(
+    lines: list[Line], marks: tuple[ExitMark, ...], axis: Axis
+) -> dict[int, tuple[str, Role]]:
+    """Draw a line where each exit lies, behind the bars; return its tag by row.
+
+    One off the axis has its tag at the edge, for the axis follows the bars alone.
+    """
+    rows, tags = len(lines), dict[int, tuple[str, Role]]()
+    scale = (2 * rows - 1) / ((axis.high - axis.low) or 1.0)
+    for mark in marks:
+        is_above = mark.value > axis.high
+        if is_above or mark.value < axis.low:
+            tags.setdefault(0 if is_above else rows - 1, (
+                mark.beyond(is_above=is_above) + mark.price, mark.role
+            ))  # fmt: skip
+            continue
+        y = min(rows - 1, max(0, round((axis.high - mark.value) * scale) // 2))
+        lines[y] = _behind(lines[y], mark.role)
+        tags.setdefault(y, (f"{mark.letter} {mark.price}", mark.role))
+    return tags
+
+
+def _behind(line: Line, role: Role) -> Line:
+    """Return the line with its blanks dashed."""
+    spans: list[Span] = []
+    for text, own in line:
+        for is_blank, run in groupby(text, key=lambda mark: mark == " "):
+            part = "".join(run)
+            spans.append(Span("┄" * len(part), role) if is_blank else Span(part, own))
+    return merge(spans)
+
+
+def _add_axis(
+    lines: list[Line], view: InstrumentView, axis: Axis, label: int,
+    tags: dict[int, tuple[str, Role]],
+) -> None:  # fmt: skip
+    """Put labels, the exits' tags and the last price's tag at the right of the price rows."""
     decimals = decimals_of(view.tick_size)
     rows = len(lines)
     every = 3 if rows < 12 else 4
@@ -171,6 +210,8 @@ def _add_axis(lines: list[Line], view: InstrumentView, axis: Axis, label: int) -
             mark, role = ("▲", "up_tag") if close >= opened else ("▼", "down_tag")
             text = Span(fit(f"{mark}{close:.{decimals + 1}f}", label), role)  # type: ignore[arg-type]
             lines[y] = (*lines[y], Span("┤", "dim"), text)
+        elif y in tags:
+            lines[y] = (*lines[y], Span("┤", "dim"), Span(fit(tags[y][0], label), tags[y][1]))
         elif y % every == 0:
             price = axis.high - (2 * y + 0.5) / max(1, 2 * rows - 1) * (axis.high - axis.low)
             text = Span(fit_right(f"{price:.{decimals}f}", label - 1), "dim")

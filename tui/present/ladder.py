@@ -1,4 +1,4 @@
-"""The ladder: the book around its spread, sizes as bars, our own orders marked.
+"""The ladder: the book around its spread, sizes as bars, our own orders and exits marked.
 
 Two shapes, chosen by how dense the book is, with hysteresis. *Static*: one row a tick; prices
 stand still and the ladder re-centres only when the spread leaves the middle. *Levels*: one row
@@ -14,6 +14,14 @@ import msgspec
 
 from core.snapshot import BookLevel, InstrumentView
 from tui.present.bars import bar_left, bar_right
+from tui.present.exit_marks import (
+    NO_MARK,
+    ExitMark,
+    exit_marks,
+    mark_between,
+    ticks_of,
+    told_beyond,
+)
 from tui.present.line import Line, Panel, Role, Span
 from tui.present.scene import Scene
 from tui.present.text import fit, fit_right
@@ -39,6 +47,8 @@ class _Row(msgspec.Struct, frozen=True):
     role: Role = "text"
     marker: Span = Span(" ")
     """Direction of the last trade, at its price."""
+    exit: Span = NO_MARK
+    """Stop or target of the position, at its price."""
 
 
 class _Columns(msgspec.Struct, frozen=True):
@@ -60,15 +70,19 @@ def present_ladder(
     rows = max(1, height - 2)
     seen = _remember(view, last, rows)
     columns = _columns(view, width)
+    marks = exit_marks(scene)
     body = _static_rows(view, seen, rows) if seen.is_static else _level_rows(view, rows)
+    body, beyond = _with_exits(body, marks, view)
     biggest = max(level.lots for level in (*view.bids[:rows], *view.asks[:rows]))
     lines = [_head(columns)]
     lines += [
         _spread_line(view, width) if row is None else _line(row, columns, biggest) for row in body
     ]
-    depth = f"{len(view.bids)}+{len(view.asks)} levels"
+    depth = f"{len(view.bids)}+{len(view.asks)}" + ("" if beyond else " levels")
     if _is_cut(view, rows):
         depth += ", unknown beyond"
+    if beyond:
+        depth = f"{beyond} · {depth}"
     return Panel(title, lines, depth, doubt), seen
 
 
@@ -159,6 +173,40 @@ def _level_row(
     )
 
 
+def _with_exits(
+    body: list[_Row | None], marks: tuple[ExitMark, ...], view: InstrumentView
+) -> tuple[list[_Row | None], str]:
+    """Return the rows with the exits marked, and what lies outside of them in words.
+
+    A row of the levels shape stands for the prices down (of a bid) or up (of an ask) from the level
+    before it: the exit is marked at the first level at which it would have been passed.
+    """
+    if not marks:
+        return body, ""
+    known = [ticks_of(row.price, view.tick_size) if row else None for row in body]
+    shown = [ticks for ticks in known if ticks is not None]
+    best_bid, best_ask = view.bids[0].ticks, view.asks[0].ticks
+    out: list[_Row | None] = []
+    for place, (row, ticks) in enumerate(zip(body, known, strict=True)):
+        if row is None or ticks is None:
+            out.append(row)
+            continue
+        low = high = ticks
+        if ticks < best_bid:
+            high = max(ticks, (_near(known, place, -1) or best_bid) - 1)
+        elif ticks > best_ask:
+            low = min(ticks, (_near(known, place, 1) or best_ask) + 1)
+        mark = mark_between(marks, view.tick_size, low, high)
+        out.append(row if mark is NO_MARK else msgspec.structs.replace(row, exit=mark))
+    return out, told_beyond(marks, view, min(shown), max(shown))
+
+
+def _near(known: list[int | None], place: int, step: int) -> int | None:
+    """Return the price of the next row towards the spread."""
+    place += step
+    return known[place] if 0 <= place < len(known) else None
+
+
 def _marker(view: InstrumentView, price: str) -> Span:
     last = (view.last_trade or "").split(" ")[0]
     if not last or not _same_price(last, price):
@@ -222,7 +270,7 @@ def _line(row: _Row, columns: _Columns, biggest: int) -> Line:
         Span("▶" if own_bid else " ", "accent"),
         row.marker,
         Span(fit_right(row.price, columns.price), row.role),
-        Span(" "),
+        row.exit,
         Span("◀" if own_ask else " ", "accent"),
         Span(fit(ask_text, columns.qty), "down" if ask else "faint"),
         Span(" "),

@@ -133,6 +133,10 @@ class DeskScreen(Screen[None]):
         """Key t."""
         self._desk.ask_exit(ExitKind.TARGET)
 
+    def action_set_time(self) -> None:
+        """Key e."""
+        self._desk.ask_exit(ExitKind.TIME)
+
     def action_reduce(self) -> None:
         """Key h."""
         self._desk.reduce()

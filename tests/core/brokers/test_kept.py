@@ -11,6 +11,7 @@ from core.brokers.kept import ENDED_WITH_PROCESS, KeptBroker
 from core.brokers.memory import NAME, PaperMemory
 from core.errors import Failed
 from core.model.order import Order, ReportKind, Side, TimeInForce
+from core.model.transfer import Transfer, TransferWay
 from tests.fakes import BTC, HandBroker
 
 NAME_BTC = BTC.name
@@ -128,3 +129,37 @@ def test_a_disk_that_takes_no_more_is_told_and_the_reports_still_come(tmp_path: 
     assert len(bench.broker.take_reports()) == 1
     assert NAME in bench.broker.trouble()
     assert bench.broker.positions() == {NAME_BTC: 4}
+
+
+def moved(lots: int, name: str) -> Transfer:
+    return Transfer(name, NAME_BTC, TransferWay.IN, lots, "cold", 1, fee_lots=1)
+
+
+def test_transfers_survive_the_process_and_are_booked_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, opening=3)
+    bench.broker.move(moved(6, "t-1"))
+    assert bench.broker.positions() == {NAME_BTC: 8}
+    known = [moved(6, "t-1"), moved(4, "t-2")]  # a crash came between the ledger and the venue
+    again = KeptBroker(HandBroker(), [BTC], {}, PaperMemory(tmp_path), known)
+    assert again.positions() == {NAME_BTC: 11}
+    assert KeptBroker(HandBroker(), [BTC], {}, PaperMemory(tmp_path), known).positions() == {
+        NAME_BTC: 11
+    }
+
+
+def test_transfers_stay_known_when_the_file_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, opening=3)
+    bench.broker.move(moved(6, "t-1"))
+    bench.trade(order(), 10)
+    monkeypatch.setattr(memory, "BYTES_MAX", 10)
+    monkeypatch.setattr(memory, "ORDERS_KEPT", 0)
+    for _ in range(2):
+        again = KeptBroker(HandBroker(), [BTC], {}, PaperMemory(tmp_path), [moved(6, "t-1")])
+        assert again.positions() == {NAME_BTC: 18}
+
+
+def test_without_a_memory_the_transfers_of_the_ledger_count_from_the_start() -> None:
+    broker = KeptBroker(HandBroker(), [BTC], {NAME_BTC: 2}, None, [moved(6, "t-1")])
+    assert broker.positions() == {NAME_BTC: 7}
