@@ -83,5 +83,5 @@ $(VENV)/.everything: $(PINS) | $(PY)
 	@$(SAY) "Installing torch (once; large)"
 	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==2.13.*"
 	@$(SAY) "Installing everything else (once)"
-	@$(PIP) -e ".[agents,dev]"
+	@$(PIP) -e ".[agents,anchors,dev]"
 	@touch $@ $(VENV)/.base

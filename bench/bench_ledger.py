@@ -16,14 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from core.config import AnchorSettings
 from core.lots import FifoBook
 from core.model.event import LedgerEvent
 from core.model.order import Side
+from ledger.anchors_watch import AnchorWatch
 from ledger.verify import verify
 from ledger.writer import GROUP_EVENTS, QUEUE_EVENTS_MAX, LedgerWriter
 from tests.ledger import factory
 
-COMMITS = 500
+COMMITS, ANCHORS = 500, 20
 
 
 def trading(n_events: int) -> list[LedgerEvent]:
@@ -92,6 +94,20 @@ def bulk(state: Path, events: list[LedgerEvent], group: int) -> dict[str, float]
     }
 
 
+def anchor_us(state: Path) -> dict[str, dict[str, float]]:
+    """Return percentiles of what anchoring costs the engine's loop: starting a process, a look."""
+    settings = AnchorSettings(ots_calendars=("http://127.0.0.1:9",))  # nobody answers there
+    starts, looks = [], []
+    for _ in range(ANCHORS):
+        watch = AnchorWatch(state, settings)
+        for number in range(100):
+            start = time.perf_counter_ns()
+            watch.look(factory.START_NS)
+            (looks if number else starts).append(time.perf_counter_ns() - start)
+        watch.close()
+    return {"start": _percentiles_us(starts), "look": _percentiles_us(looks)}
+
+
 def main() -> None:
     n_events = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     events = trading(n_events)
@@ -111,6 +127,7 @@ def main() -> None:
         report = verify(root / "live")
         found["verify_events_a_s"] = round(len(events) / (time.perf_counter() - start))
         assert report.findings == (), report.findings[:3]
+        found["anchor_us"] = anchor_us(root / "live")
     print(json.dumps(found, indent=1))
 
 

@@ -1,6 +1,6 @@
 """Tamper with a ledger in every way we can name, and say what finds it.
 
-python bench/tamper.py classes            13 classes, by three attackers; prints the table
+python bench/tamper.py classes            14 classes, by three attackers; prints the table
 python bench/tamper.py bytes [N] [SEED]   N random single-byte edits over every file of a state
 python bench/tamper.py binder [N] [SEED]  the same over the zip of a binder and its folder
 
@@ -9,6 +9,7 @@ Exit code 1 if a byte that carries meaning was changed unseen.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -25,15 +26,31 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from bench.sqlite_map import region_of
 from core.errors import TapewrightError
-from ledger import canonical, keys, payloads, witness
+from core.model.event import Anchored
+from core.state import StateDir
+from ledger import (
+    anchors,
+    anchors_ots,
+    anchors_rfc3161,
+    canonical,
+    keys,
+    payloads,
+    rotation,
+    witness,
+)
 from ledger.binder import make_binder
 from ledger.binder.verify import verify as verify_binder
 from ledger.chain import GENESIS, Head, leaf_hash
 from ledger.checkpoint import sign
 from ledger.coverage import Stored, file_text, is_due
+from ledger.envelope import seal
 from ledger.export.kinds import Period
+from ledger.issue import sign_head
+from ledger.key_change import rotate
 from ledger.projections import rebuild
 from ledger.schema import PROJECTION_KEYS
 from ledger.store import DB_NAME, NOTES_NAME
@@ -41,6 +58,7 @@ from ledger.tree import Frontier
 from ledger.verify import verify
 from ledger.writer import LedgerWriter
 from tests.ledger import attacker, factory
+from tests.ledger.authority import HAS_OPENSSL, Authority
 
 POINTS = b'{"n":1,"p_up":"0.51"}\n{"n":2,"p_up":"0.49"}\n'
 """A payload: two decision points."""
@@ -82,6 +100,32 @@ def make_evidence(root: Path) -> Path:
         if number == 1:
             shutil.copytree(state, root / "older")
             (root / OUTSIDE).write_bytes(attacker.rows(state)[-1].note.encode())
+    return state
+
+
+def make_witnessed(root: Path) -> Path:
+    """Add to the evidence what has files of its own: a changed key, a time stamp, a proof."""
+    state = make_evidence(root)
+    rotate(StateDir(state), "a year has passed", factory.START_NS + 10**13)
+    seq, note = attacker.rows(state)[-1]
+    digest = hashlib.sha256(note.encode())
+    stamp, tip = anchors_ots.begin(digest.digest(), b"n" * 16)
+    tip.attested.add(anchors_ots.bitcoin(812_345))
+    proof = anchors_ots.file_of(stamp)
+    made = [Anchored("ots", seq, digest.hexdigest(), "https://calendar.example",
+                     anchors.keep(state, proof, ".ots"), len(proof))]  # fmt: skip
+    if HAS_OPENSSL and anchors_rfc3161.is_available():
+        authority = Authority(root / "tsa")
+        answer = authority.reply(anchors_rfc3161.query_for(note.encode()).data)
+        roots = authority.ca.read_bytes()
+        token = anchors_rfc3161.check(answer, digest.digest(), roots)
+        made.append(
+            Anchored("rfc3161", seq, digest.hexdigest(), "http://tsa.example",
+                     anchors.keep(state, answer, ".tsr"), len(answer), at=token.at,
+                     roots=anchors.keep(state, roots, ".pem"))
+        )  # fmt: skip
+    factory.write(state, [factory.Dated(each, factory.START_NS + 10**14) for each in made])
+    sign_head(StateDir(state), factory.START_NS)
     return state
 
 
@@ -131,6 +175,26 @@ class Ledger:
                 notes.append(Stored(seq, sign(key, seq, tree.root())))
         attacker.put_rows(self.state, notes)
 
+    def sign_after(self, seq: int, new: keys.SigningKey, old: keys.SigningKey | None) -> None:
+        """Sign every checkpoint from ``seq`` on with ``new``; those before stay, or are of ``old``.
+
+        Old ones fit as they are where nothing before ``seq`` was changed.
+        """
+        before = {row.seq: row for row in attacker.rows(self.state) if row.seq < seq}
+        tree, notes = Frontier(), []
+        for place, (leaf, body) in enumerate(self.rows, 1):
+            tree.push(leaf)
+            kind = json.loads(body)["type"]
+            if not is_due(place, is_boundary=kind in {"RUN_STARTED", "RUN_ENDED", "KEY_ROTATED"}):
+                continue
+            if place >= seq:
+                notes.append(Stored(place, sign(new, place, tree.root())))
+            elif old is not None:
+                notes.append(Stored(place, sign(old, place, tree.root())))
+            else:
+                notes.append(before[place])
+        attacker.put_rows(self.state, notes)
+
 
 def _chained(bodies: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     """Return the bodies with seq and prev put right, and their hashes."""
@@ -143,7 +207,7 @@ def _chained(bodies: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     return fresh, hashes
 
 
-# --- the 13 classes -------------------------------------------------------------------------------
+# --- the 14 classes -------------------------------------------------------------------------------
 
 Act = Callable[[Path, Attacker, int], int | None]
 """Changes a state; takes the first seq of the run to be attacked, returns the first bad seq."""
@@ -290,6 +354,40 @@ def _alter_checkpoint(state: Path, level: Attacker, run: int) -> int:
     return seq
 
 
+def _forge_rotation(state: Path, level: Attacker, run: int) -> int:
+    """Hand the ledger over to a key of the attacker's, in the middle of a run.
+
+    Only who has the key can sign that in its name; the others sign with what they have. All but
+    the first sign what follows with the new key, and put it in the place of the old one.
+    """
+    ledger, new, old = Ledger(state), keys.SigningKey.made(), keys.load(state)
+    assert old is not None
+    seq = run + 10
+    prev = ledger.rows[seq - 2][0].hex()
+    signer = old if level is Attacker.KEY else new
+    event = rotation.rotate(seq, prev, signer, new, "mine now")
+    event = msgspec.structs.replace(event, old_key=old.public.vkey)
+    said = rotation.statement(seq, prev, old.public, new.public, event.reason)
+    event = msgspec.structs.replace(
+        event, old_signature=base64.b64encode(signer.sign(said)).decode()
+    )
+    tail = json.loads(ledger.rows[seq - 2][1])
+    body = seal(
+        event, seq=seq, ts_ns=factory.START_NS, run=tail["run"], cause=None, actor="system",
+        prev=prev,
+    )  # fmt: skip
+    body = canonical.encode(json.loads(body) | {"ts": tail["ts"]})
+    bodies = [row[1] for row in ledger.rows]
+    bodies.insert(seq - 1, body)
+    ledger.write_back(level, bodies, [leaf_hash(each) for each in bodies])
+    if level is not Attacker.HAND:
+        (state / keys.KEY_NAME).unlink()
+        keys.write_secret(state / keys.KEY_NAME, new.pem())
+        keys.write_public(state, new.public)
+        Ledger(state).sign_after(seq, new, old if level is Attacker.KEY else None)
+    return seq
+
+
 CLASSES: dict[str, Act] = {
     "edit an event": _bodies_changed(_edit, rehashed=False),
     "edit an event and hash it again": _bodies_changed(_edit, rehashed=True),
@@ -304,6 +402,7 @@ CLASSES: dict[str, Act] = {
     "roll back the whole database": _roll_back,
     "alter a payload": _alter_payload,
     "alter a checkpoint": _alter_checkpoint,
+    "forge a change of key": _forge_rotation,
 }
 
 
@@ -488,6 +587,8 @@ def _kind_of(path: Path) -> str:
         return "WAL" if path.name.endswith("-wal") else "database"
     if path.parent.parent.name == payloads.FOLDER:
         return "payload"
+    if path.parent.name == anchors.FOLDER:
+        return "anchor"
     return {witness.NAME: "witness", NOTES_NAME: "checkpoints.txt"}.get(path.name, path.name)
 
 
@@ -496,7 +597,7 @@ def byte_edits(count: int, seed: int) -> Tally:
     chance, tally = random.Random(seed), Tally()
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
         root = Path(folder)
-        editors = [ByteEditor(make_evidence(root)), ByteEditor(make_live(root))]
+        editors = [ByteEditor(make_witnessed(root)), ByteEditor(make_live(root))]
         places = [(editor, path) for editor in editors for path in editor.before]
         # Half of the edits go to the large files by size, half to every file alike.
         sizes = [len(editor.before[path]) for editor, path in places]
@@ -513,7 +614,7 @@ def binder_edits(count: int, seed: int) -> Tally:
     """Make random single-byte edits over a binder, half of them in its zip."""
     chance, tally = random.Random(seed), Tally()
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
-        state = make_evidence(Path(folder))
+        state = make_witnessed(Path(folder))
         made = make_binder(
             state, Period(), Path(folder) / "out", find_model=lambda _: None, program="0",
             say=lambda _: None,

@@ -90,24 +90,50 @@ class VenueKeys:
 
 
 def keep_text(name: str, text: str, store: KeyStore | None = None) -> None:
-    """Keep a secret text in the OS keyring. Errors: ``UserError`` where there is none."""
+    """Keep a secret text in the OS keyring. Errors: ``UserError`` where there is none, or shut."""
+    from keyring.errors import NoKeyringError
+
     try:
         (store or _keyring()).set_password(SERVICE, name, text)
+    except NoKeyringError as error:
+        raise UserError("there is no OS keyring here; a file of mode 0600 is as safe") from error
     except _no_keyring() as error:
-        raise UserError("this system has no OS keyring, or it is locked") from error
+        raise _shut(error) from error
 
 
 def find_text(name: str, store: KeyStore | None = None) -> str | None:
-    """Return a secret text of the OS keyring; None where it, or the keyring, is not there."""
-    with contextlib.suppress(*_no_keyring()):
+    """Return a secret text of the OS keyring; None where it, or the keyring, is not there.
+
+    Errors: ``UserError`` for a keyring that is there and is locked or denies.
+    """
+    from keyring.errors import NoKeyringError
+
+    try:
         return (store or _keyring()).get_password(SERVICE, name)
-    return None
+    except NoKeyringError:
+        return None
+    except _no_keyring() as error:
+        raise _shut(error) from error
 
 
 def forget_text(name: str, store: KeyStore | None = None) -> None:
-    """Remove a secret text from the OS keyring, if it is there."""
-    with contextlib.suppress(*_no_keyring()):
+    """Remove a secret text from the OS keyring, if it is there. Errors: as ``find_text``."""
+    from keyring.errors import NoKeyringError, PasswordDeleteError
+
+    try:
         (store or _keyring()).delete_password(SERVICE, name)
+    except (NoKeyringError, PasswordDeleteError):
+        return
+    except _no_keyring() as error:
+        raise _shut(error) from error
+
+
+def _shut(error: Exception) -> UserError:
+    said = str(error).strip() or type(error).__name__
+    return UserError(
+        f"the OS keyring is locked or denies ({said}): unlock it (log in to the desktop, or start "
+        "gnome-keyring-daemon --unlock) and repeat"
+    )
 
 
 def loopback_keys() -> VenueKeys:
@@ -184,7 +210,12 @@ def _pair(entry: Mapping[str, object], source: str) -> VenueKeys:
 def _keyring() -> KeyStore:
     # Imported where needed: it looks for back ends on the system, which costs a start 0.1 s.
     import keyring  # a module with these three functions
+    from keyring.errors import NoKeyringError
 
+    # Below 1 are those that keep plain text, or nothing: our own file of mode 0600 is no worse,
+    # and says what it is. Source: keyring, ``backend.py``, "priority".
+    if keyring.get_keyring().priority < 1:
+        raise NoKeyringError("no keyring that keeps a secret")
     return keyring
 
 

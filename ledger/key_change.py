@@ -49,13 +49,16 @@ def key_facts(state_dir: Path) -> KeyFacts:
                 rows.append(KeyRow(name, seq, envelope.ts, event.reason))
     public = keys.read_public(state_dir)
     path = state_dir / keys.KEY_NAME
-    if path.exists():
-        place = f"the file {path}"
-    elif keys.load_kept(state_dir) is not None:
-        place = "the OS keyring"
-    else:
-        place = "not here: nothing can be signed until it is put back"
+    place = f"the file {path}" if path.exists() else _place_elsewhere(state_dir)
     return KeyFacts(public, place, tuple(rows))
+
+
+def _place_elsewhere(state_dir: Path) -> str:
+    try:
+        is_kept = keys.load_kept(state_dir) is not None
+    except UserError as error:
+        return f"not known: {error}"
+    return "the OS keyring" if is_kept else "not here: nothing can be signed until it is put back"
 
 
 def rotate(state: StateDir, reason: str, now_ns: int) -> tuple[int, PublicKey]:
@@ -69,6 +72,7 @@ def rotate(state: StateDir, reason: str, now_ns: int) -> tuple[int, PublicKey]:
     if read_head(state.path).seq == 0:
         raise UserError("the ledger is empty: its first start gives it a key")
     with EngineLock(state, venue="none", command="ledger keys rotate", started_ns=now_ns):
+        was_kept = not (state.path / keys.KEY_NAME).exists()
         writer = LedgerWriter(state.path)
         try:
             key = keys.create(state.path, keys.DRAFT_NAME)
@@ -79,6 +83,6 @@ def rotate(state: StateDir, reason: str, now_ns: int) -> tuple[int, PublicKey]:
         if writer.failure is not None:
             raise Failed(f"the rotation could not be written: {writer.failure}")
         keys.settle_draft(state.path, key.public)
-        if old is not None:
+        if old is not None and was_kept:
             keys.forget_kept(old)
     return seq, key.public

@@ -232,10 +232,16 @@ def entry_name(public: PublicKey) -> str:
 def load_kept(state_dir: Path, store: KeyStore | None = None) -> SigningKey | None:
     """Return the key that ``ledger.pub`` names from the OS keyring, or None.
 
-    Only whoever signs asks there: a keyring may want its owner's password. Errors: ``Failed``.
+    Only whoever signs asks there: a keyring may want its owner's password. Errors: ``Failed``,
+    ``UserError`` for a keyring that is locked or denies.
     """
     public = read_public(state_dir)
-    text = find_text(entry_name(public), store) if public is not None else None
+    try:
+        text = find_text(entry_name(public), store) if public is not None else None
+    except UserError as error:
+        raise UserError(
+            f"{error}, or put your copy of the key back as {_place(state_dir)}"
+        ) from error
     return None if text is None else _parse_secret(text.encode(), "the entry in the OS keyring")
 
 
@@ -247,8 +253,11 @@ def to_keyring(state_dir: Path, store: KeyStore | None = None) -> PublicKey:
     key = load(state_dir)
     if key is None:
         raise Failed(f"{state_dir / KEY_NAME} is not there")
-    keep_text(entry_name(key.public), key.pem().decode(), store)
-    found = find_text(entry_name(key.public), store)
+    try:
+        keep_text(entry_name(key.public), key.pem().decode(), store)
+        found = find_text(entry_name(key.public), store)
+    except UserError as error:
+        raise UserError(f"{error}; the key stays in {_place(state_dir)}") from error
     if found is None or _parse_secret(found.encode(), "the keyring").public != key.public:
         raise Failed("the OS keyring did not give the key back; it stays in its file")
     (state_dir / KEY_NAME).unlink()
@@ -257,18 +266,28 @@ def to_keyring(state_dir: Path, store: KeyStore | None = None) -> PublicKey:
 
 
 def to_file(state_dir: Path, store: KeyStore | None = None) -> PublicKey:
-    """Move the key from the OS keyring to its file. Errors: ``Failed``."""
+    """Move the key from the OS keyring to its file. Errors: ``Failed``, ``UserError``."""
     key = load_kept(state_dir, store)
     if key is None:
         raise Failed("the key that ledger.pub names is not in the OS keyring")
     write_secret(state_dir / KEY_NAME, key.pem())
-    forget_text(entry_name(key.public), store)
+    forget_kept(key.public, store)
     return key.public
 
 
 def forget_kept(public: PublicKey, store: KeyStore | None = None) -> None:
-    """Remove a key from the OS keyring, if it is there."""
-    forget_text(entry_name(public), store)
+    """Remove a key from the OS keyring, if it is there. Errors: ``Failed`` if it stays."""
+    try:
+        forget_text(entry_name(public), store)
+    except UserError as error:
+        raise Failed(
+            f"the key {public.fingerprint} is still in the OS keyring, as {entry_name(public)}: "
+            f"remove it there by hand ({error})"
+        ) from error
+
+
+def _place(state_dir: Path) -> str:
+    return f"{state_dir / KEY_NAME}, mode 0600"
 
 
 def write_public(state_dir: Path, key: PublicKey) -> None:

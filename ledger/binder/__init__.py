@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from core.errors import Failed, UserError
-from ledger import keys
+from ledger import holds, keys
 from ledger.binder.make import Maker
 from ledger.binder.models import FindModel
 from ledger.binder.seal import seal, zip_bytes_to
@@ -64,6 +64,7 @@ def make_binder(
             "(see: tapewright ledger verify)"
         )
     key = _key(state_dir)
+    holds.add(state_dir, period, "a binder was made of it")
     draft = out / ".binder.new"
     try:
         shutil.rmtree(draft, ignore_errors=True)

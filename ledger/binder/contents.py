@@ -42,5 +42,7 @@ class Contents(msgspec.Struct):
     models: list[ModelFacts]
     tax: list[tuple[int, tuple[str, ...]]]
     """Year and what there is to say of it."""
+    anchored: list[tuple[int, str]]
+    """Seq of each ANCHORED, and what it proves."""
     files: list[tuple[str, int, str]]
     """Name, bytes, SHA-256 of the other files."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ledger.binder.anchors import fingerprint_of
 from ledger.binder.chapters import rest
 from ledger.binder.contents import Contents
 from ledger.binder.gather import Listed
 from ledger.binder.models import NOT_FOR, ModelFacts
 from ledger.binder.paper import BAD, SOFT, Column, Paper
+
+_ANCHORS_MAX = 100
+"""Anchors told one by one, the newest."""
 
 
 def incidents(paper: Paper, contents: Contents) -> None:
@@ -38,6 +42,37 @@ def clock(paper: Paper, contents: Contents) -> None:
         width=0.4,
     )
     _told(paper, gathered.clock, "")
+
+
+def witnesses(paper: Paper, contents: Contents) -> None:
+    """Say which keys signed, and what outsiders attest."""
+    paper.heading("Keys")
+    rotated = contents.gathered.rotated
+    since = [("1", "the first")]
+    since += [(f"{tree['seq']}", tree["payload"]["reason"]) for tree in rotated]
+    names = [fingerprint_of(tree["payload"]["old_key"]) for tree in rotated]
+    names.append(contents.cover.fingerprint)
+    paper.grid(
+        [Column("From seq", 20, True), Column("Fingerprint", 70), Column("Why it came", 70)],
+        [(seq, name, why) for (seq, why), name in zip(since, names, strict=True)],
+    )
+    paper.words(
+        "Each key signed the event that hands over to the next one, and so did the next one: "
+        "whoever knows an older fingerprint can check this binder by it."
+    )
+    paper.heading("Attested by somebody outside")
+    if not contents.anchored:
+        paper.words("None of the checkpoints of this range.")
+        return
+    paper.words(
+        "Only the SHA-256 of a checkpoint was sent. What is said here was checked when the binder "
+        "was made; README.txt says how to check it again without this program."
+    )
+    paper.grid(
+        [Column("Seq", 14, True), Column("What it says", 146)],
+        [(f"{seq}", text) for seq, text in contents.anchored[-_ANCHORS_MAX:]],
+    )
+    rest(paper, len(contents.anchored), min(len(contents.anchored), _ANCHORS_MAX), "events.jsonl")
 
 
 def accounts(paper: Paper, contents: Contents) -> None:
@@ -133,7 +168,7 @@ def tax(paper: Paper, contents: Contents) -> None:
 def appendix(paper: Paper, contents: Contents) -> None:
     paper.words(
         "The signed manifest.json has every file with its whole SHA-256, this report and those of "
-        "payloads/, runs/ and schemas/ included. "
+        "anchors/, payloads/, runs/ and schemas/ included. "
         "Longer texts and characters that these fonts do not have are exact in events.jsonl."
     )
     paper.grid(
@@ -141,7 +176,7 @@ def appendix(paper: Paper, contents: Contents) -> None:
         [
             (name, f"{size:,}", digest[:32])
             for name, size, digest in contents.files
-            if not name.startswith(("#", "payloads/", "runs/", "schemas/"))
+            if not name.startswith(("#", "anchors/", "payloads/", "runs/", "schemas/"))
         ],
     )
     paper.heading("Events by type")

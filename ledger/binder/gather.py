@@ -15,8 +15,7 @@ import msgspec
 TOLD_MAX = 400
 """Events told one by one in the report of each kind; the rest is counted."""
 _INCIDENTS = frozenset(
-    {"KILL", "RE_ENABLED", "RECOVERED", "MODE_CHANGED", "COMMAND_REFUSED", "FILES_REMOVED",
-     "KEY_ROTATED"}
+    {"KILL", "RE_ENABLED", "RECOVERED", "MODE_CHANGED", "COMMAND_REFUSED", "FILES_REMOVED"}
 )  # fmt: skip
 _ROUTINE = frozenset(
     {"DECISION", "APPROVAL", "RISK_CHECK", "ORDER_INTENT", "ORDER_STATUS", "CANCEL_INTENT", "FILL",
@@ -116,8 +115,14 @@ class Gathering:
         """By instrument and reason, the numbers in the reason left out."""
         self.tiers: Counter[str] = Counter()
         self.payloads: dict[str, int] = {}
-        """Digest to bytes, of what events name."""
+        """Digest to the newest event that names it."""
+        self.payloads_removed: dict[str, int] = {}
+        """Of these, what went by a rule, to the event that says so."""
         self.recorded: list[dict[str, Any]] = []
+        self.anchored: list[dict[str, Any]] = []
+        """Every ANCHORED of the binder, as its canonical tree."""
+        self.rotated: list[dict[str, Any]] = []
+        """Every KEY_ROTATED of the ledger, likewise."""
         self.points = 0
         self.quality: dict[str, Quality] = {}
 
@@ -160,12 +165,20 @@ class Gathering:
     def decide(self, tree: dict[str, Any]) -> None:
         """Take a DECISIONS, whose points are a payload."""
         payload = tree["payload"]
-        self.payloads[payload["digest"]] = payload["size_bytes"]
+        self.payloads[payload["digest"]] = tree["seq"]
         self.points += payload["count"]
 
     def record(self, tree: dict[str, Any]) -> None:
         """Take a FILE_RECORDED."""
         self.recorded.append({**tree["payload"], "run": tree["run"], "seq": tree["seq"]})
+
+    def anchor(self, tree: dict[str, Any]) -> None:
+        """Take an ANCHORED, also one from after the range."""
+        self.anchored.append(tree)
+
+    def change_key(self, tree: dict[str, Any]) -> None:
+        """Take a KEY_ROTATED; its keys are in a chapter of their own."""
+        self.incidents.add(told_of({**tree, "payload": {"reason": tree["payload"]["reason"]}}))
 
     def measure(self, tree: dict[str, Any]) -> None:
         """Take a SLIPPAGE or a MARKOUT."""
@@ -189,7 +202,8 @@ _TAKES: dict[str, Callable[[Gathering, dict[str, Any]], None]] = {
     "RUN_STARTED": Gathering.begin, "RUN_ENDED": Gathering.end, "NO_TRADE": Gathering.stop,
     "FEED_CHANGED": Gathering.change_feed, "CLOCK": Gathering.read_clock,
     "DECISIONS": Gathering.decide, "FILE_RECORDED": Gathering.record,
-    "SLIPPAGE": Gathering.measure, "MARKOUT": Gathering.measure,
+    "SLIPPAGE": Gathering.measure, "MARKOUT": Gathering.measure, "ANCHORED": Gathering.anchor,
+    "KEY_ROTATED": Gathering.change_key,
 }  # fmt: skip
 
 

@@ -15,7 +15,9 @@ import msgspec
 
 from core.errors import Failed, UserError
 from ledger import canonical, payloads
+from ledger.anchors import recorded
 from ledger.binder import verify
+from ledger.binder.anchors import anchors_of, write_anchors
 from ledger.binder.contents import Contents, Cover
 from ledger.binder.forest import Forest
 from ledger.binder.gather import Gathering
@@ -32,6 +34,7 @@ from ledger.export.formats import write_csv
 from ledger.export.kinds import Period
 from ledger.export.tables import TABLES, rows_of
 from ledger.keys import SigningKey
+from ledger.payload_check import is_removed, removals
 from ledger.tax import tax_file
 from ledger.verify import Report
 
@@ -105,6 +108,10 @@ class Maker:
         for run in self._gathered.runs.values():
             self._write(f"runs/{run.run_id}.json", run.file)
         self._write_payloads()
+        self._gathered.rotated = [canonical.read(self._body(seq)) for seq in self._rotations]
+        anchored = write_anchors(
+            self._state_dir, self._folder, dict(self._notes), self._gathered.anchored
+        )
         self._say("writing the spreadsheets")
         self._write_sheets()
         tax = self._write_tax()
@@ -118,7 +125,7 @@ class Maker:
         self._say("writing the report")
         traded = traded_in(self._connection, period, _currencies(self._gathered))
         contents = Contents(
-            self._cover(checked, program), self._gathered, traded, models, tax,
+            self._cover(checked, program), self._gathered, traded, models, tax, anchored,
             [("#checkpoints", len(self._notes), ""), *files_in(self._folder)],
         )  # fmt: skip
         self._write("report.pdf", report(contents))
@@ -171,7 +178,10 @@ class Maker:
                 self._gathered.take(canonical.read(body))
 
     def _write_context(self) -> list[int]:
-        """Write what events outside explain the range: runs, openings of lots, changes of key."""
+        """Write events from outside that the range leans on.
+
+        Starts of runs, openings of lots, changes of key, anchors of its checkpoints.
+        """
         seqs: set[int] = set()
         runs = self._connection.execute(
             "SELECT DISTINCT run FROM decisions WHERE seq BETWEEN ? AND ? UNION"
@@ -188,6 +198,7 @@ class Maker:
         )
         seqs |= {seq for (seq,) in opened}
         seqs |= set(self._rotations)
+        seqs |= set(anchors_of(recorded(self._connection), self.span.first, self.span.last))
         wanted = sorted(seq for seq in seqs if not self.span.first <= seq <= self.span.last)
         lines = []
         for seq in wanted:
@@ -195,6 +206,8 @@ class Maker:
             tree = canonical.read(body)
             if tree["type"] == "RUN_STARTED":
                 self._gathered.begin(tree)
+            elif tree["type"] == "ANCHORED":
+                self._gathered.anchor(tree)
             lines.append(body + b"\n")
         self._write("context.jsonl", b"".join(lines))
         return wanted
@@ -235,8 +248,18 @@ class Maker:
         )
 
     def _write_payloads(self) -> None:
-        for digest in self._gathered.payloads:
-            self._write(f"payloads/{digest}.jsonl", payloads.get(self._state_dir, digest))
+        """Write what events name; what a rule removed is listed with the event that says so."""
+        gone = self._gathered.payloads_removed
+        removed = removals(self._connection)
+        for digest, seq in self._gathered.payloads.items():
+            removed_at = removed.get(digest, 0)
+            if is_removed(seq, removed_at) and not payloads.is_there(self._state_dir, digest):
+                gone[digest] = removed_at
+            else:
+                self._write(f"payloads/{digest}.jsonl", payloads.get(self._state_dir, digest))
+        if gone:
+            rows = ({"digest": digest, "removed_at_seq": seq} for digest, seq in gone.items())
+            self._write("payloads_removed.jsonl", b"".join(map(_line, rows)))
 
     def _write_sheets(self) -> None:
         for name, table in _SHEETS.items():

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ledger.binder import chapters, findings
 from ledger.binder.contents import Contents
+from ledger.binder.gather import Gathering
 from ledger.binder.paper import SOFT, Column, Paper
 
 PROVES = (
@@ -27,7 +28,8 @@ PROVES_NOT = (
     "That nobody with the key rewrote everything before this binder was made. Whoever holds an "
     "older checkpoint can tell: python3 verify.py --against FILE.",
     "That the times are true. They are this machine's clock; the chapter on the clock says what "
-    "the machine knew about it. Order is proven, the hour is claimed.",
+    "the machine knew about it. Order is proven, the hour is claimed. Where somebody outside "
+    "attested a checkpoint, all before it is at least as old as that: see the chapter on keys.",
     "That market data was what others saw. It is what this machine received.",
     "That all trading is in here. It shows this ledger, not what was done elsewhere.",
     "Compliance with any rule. The records are modelled on RTS 24, RTS 6 and SEC 17a-4 where they "
@@ -78,6 +80,7 @@ def _cover(paper: Paper, contents: Contents) -> None:
         [
             ("Events", f"{sum(kinds.values()):,}", "events.jsonl"),
             ("Decision points recorded", f"{gathered.points:,}", "payloads/"),
+            *_removed(gathered),
             ("Proposals", f"{kinds['DECISION']:,}", "decisions.csv"),
             ("Orders intended", f"{kinds['ORDER_INTENT']:,}", "orders_rts24.csv"),
             ("Orders refused by gate or venue", f"{traded.blocked_count:,}", "orders.csv"),
@@ -99,6 +102,12 @@ def _cover(paper: Paper, contents: Contents) -> None:
 
 def _until(until: str) -> str:
     return "the last event" if until == "~" else f"{until}, not including"
+
+
+def _removed(gathered: Gathering) -> list[tuple[str, str, str]]:
+    gone = len(gathered.payloads_removed)
+    row = ("Files of them removed by a rule on disk space", f"{gone:,}", "payloads_removed.jsonl")
+    return [row] if gone else []
 
 
 def _notes(contents: Contents) -> int:
@@ -127,6 +136,7 @@ _CHAPTERS: tuple[tuple[str, Callable[[Paper, Contents], None]], ...] = (
     ("Blocked orders and trades not made", chapters.blocked),
     ("Incidents", findings.incidents),
     ("Clock", findings.clock),
+    ("Keys, and who else attests this", findings.witnesses),
     ("Reconciliation", findings.accounts),
     ("Models and data", findings.models),
     ("Tax summary", findings.tax),

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 FORMAT = "binder/1"
 MANIFEST, SIGNATURE, PUBLIC = "manifest.json", "manifest.sig", "ledger.pub"
+REMOVED = "payloads_removed.jsonl"
 TOLD_MAX = 20
 """Faults told of one check; what more there is, is counted."""
 
@@ -315,6 +316,116 @@ def _items_fault(value: list[Any], schema: Any, defs: Any, place: str) -> str:
     return ""
 
 
+# --- anchors (RFC 3161 and 5652 in DER; OpenTimestamps) -----------------------------------------
+
+SHA256_OID, TST_INFO_OID = (
+    bytes.fromhex(text) for text in ("608648016503040201", "2a864886f70d0109100104")
+)
+
+
+def der(data: bytes, *kinds: int) -> list[bytes]:
+    """Return the contents of the first items of a DER body; 0 takes any kind.
+
+    Errors: ``ValueError`` unless they begin with items of these kinds.
+    """
+    found, place = [], 0
+    for kind in kinds:
+        size, start = data[place + 1], place + 2
+        if size & 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(data[place + 2 : start], "big")
+        if kind not in (0, data[place]) or start + size > len(data):
+            raise ValueError("it is not the DER that it should be")
+        found.append(data[start : start + size])
+        place = start + size
+    return found
+
+
+def stamped(answer: bytes) -> tuple[str, str]:
+    """Return digest and time that an RFC 3161 answer states. Nobody's signature is checked.
+
+    Errors: ``ValueError`` for what is no such answer.
+    """
+    status, token = der(der(answer, 0x30)[0], 0x30, 0x30)
+    if der(status, 0x02) != [b"\x00"]:
+        raise ValueError("the authority did not grant it")
+    signed = der(der(token, 0x06, 0xA0)[1], 0x30)[0]
+    oid, content = der(der(signed, 0x02, 0x31, 0x30)[2], 0x06, 0xA0)
+    info = der(der(content, 0x04)[0], 0x30)[0]
+    _, _, imprint, _, at = der(info, 0x02, 0x06, 0x30, 0x02, 0x18)
+    algorithm, digest = der(imprint, 0x30, 0x04)
+    if oid != TST_INFO_OID or der(algorithm, 0x06) != [SHA256_OID]:
+        raise ValueError("it is no time stamp over a SHA-256")
+    match = re.fullmatch(r"(....)(..)(..)(..)(..)(..)(?:\.(\d{1,9}))?Z", at.decode("ascii"))
+    if match is None:
+        raise ValueError("its time is not in the form of RFC 3161")
+    year, month, day, hour, minute, second, rest = match.groups("")
+    return digest.hex(), f"{year}-{month}-{day}T{hour}:{minute}:{second}.{rest:0<9}Z"
+
+
+class Ots:
+    """An OpenTimestamps proof: follows every way from the digest to an attestation."""
+
+    MAGIC = bytes.fromhex("004f70656e54696d657374616d7073000050726f6f6600bf89e2e884e8929401")
+    PENDING, BITCOIN = bytes.fromhex("83dfe30d2ef90c8e"), bytes.fromhex("0588960d73d71901")
+
+    def __init__(self, data: bytes) -> None:
+        """Errors: ``ValueError`` for what is no proof."""
+        self._file = io.BytesIO(data)
+        if self._take(32) != self.MAGIC or self._take(1) != b"\x08":
+            raise ValueError("it is no OpenTimestamps proof over a SHA-256")
+        digest = self._take(32)
+        self.digest = digest.hex()
+        self.blocks: list[tuple[int, str]] = []
+        """Height, and what the Merkle root of that block must be."""
+        self.promises: list[str] = []
+        self._follow(digest, 256)
+        if self._file.read(1):
+            raise ValueError("something follows the proof")
+
+    def _take(self, count: int) -> bytes:
+        found = self._file.read(count)
+        if len(found) != count:
+            raise ValueError("the proof is cut short")
+        return found
+
+    def _number(self) -> int:
+        value = 0
+        for place in range(0, 63, 7):
+            byte = self._take(1)[0]
+            value |= (byte & 0x7F) << place
+            if not byte & 0x80:
+                return value
+        raise ValueError("a number of the proof is too large")
+
+    def _follow(self, message: bytes, depth_left: int) -> None:
+        if not depth_left or len(message) > 4096:
+            raise ValueError("the proof is too deep or too long")
+        tag = b"\xff"
+        while tag == b"\xff":
+            tag = self._take(1)
+            step = self._take(1) if tag == b"\xff" else tag
+            if step == b"\x00":
+                self._attest(message)
+            elif step == b"\x08":
+                self._follow(hashlib.sha256(message).digest(), depth_left - 1)
+            elif step in (b"\xf0", b"\xf1"):
+                text = self._take(self._number())
+                self._follow(message + text if step == b"\xf0" else text + message, depth_left - 1)
+            else:
+                raise ValueError(f"the operation {step.hex()} is not known here")
+
+    def _attest(self, message: bytes) -> None:
+        tag, outer = self._take(8), self._file
+        payload = self._take(self._number())
+        self._file = io.BytesIO(payload)
+        if tag == self.BITCOIN:
+            self.blocks.append((self._number(), message[::-1].hex()))
+        elif tag == self.PENDING:
+            self.promises.append(self._take(self._number()).decode("ascii"))
+        self._file = outer
+
+
 # --- the zip (PKWARE APPNOTE 6.3, stored files only) --------------------------------------------
 
 
@@ -398,8 +509,8 @@ class Source:
 
 Row = dict[str, Any]
 _UNREADABLE = (
-    ValueError, OSError, TypeError, IndexError, AttributeError, RecursionError, OverflowError,
-    EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, csv.Error, struct.error,
+    ValueError, OSError, TypeError, IndexError, AttributeError, RuntimeError, OverflowError,
+    EOFError, zipfile.BadZipFile, zlib.error, csv.Error, struct.error, re.error,
 )  # fmt: skip
 """What reading a file that somebody changed can raise; each is a fault, never a crash."""
 
@@ -416,6 +527,9 @@ class Binder:
         self.keys: dict[str, Key] = {}
         self._turns: list[tuple[int, Key]] = []
         """Up to which seq, not included, checkpoints are of which older key."""
+        self._anchors: list[Row] = []
+        self._named: list[str] = []
+        """Digests of the payloads that events of the range name."""
         self.notes: dict[int, Note] = {}
         self.leaves: dict[int, bytes] = {}
         """Leaf hashes of the events that a proof is there for."""
@@ -456,11 +570,9 @@ class Binder:
             self.fault(fault)
         return "it is nothing but its files"
 
-    def key_and_manifest(self, fingerprint: str) -> str:
+    def key_and_manifest(self) -> str:
         """Check who signed the list of files."""
         self.key = parse_key(self._source.read(PUBLIC).decode("ascii").partition("\n")[0])
-        if fingerprint and fingerprint.replace(" ", "").lower() != self.key.fingerprint:
-            self.fault(f"the key has the fingerprint {self.key.fingerprint}, not {fingerprint}")
         data = self._source.read(MANIFEST)
         if not is_signed(self.key.raw, data, self._source.read(SIGNATURE)):
             raise ValueError(f"{SIGNATURE} is not the key's signature of {MANIFEST}")
@@ -496,8 +608,11 @@ class Binder:
 
     # --- checkpoints and events
 
-    def rotations(self) -> str:
-        """Check that each change of key is signed by the old and the new one, up to this one."""
+    def rotations(self, fingerprint: str) -> str:
+        """Check that each change of key is signed by the old and the new one, up to this one.
+
+        ``fingerprint``, where given, must be of one of them: a key vouches for those after it.
+        """
         self.keys = {self.key.name: self.key}
         last: Key | None = None
         for event in sorted(self._rotations(), key=lambda each: int(each["seq"])):
@@ -522,7 +637,13 @@ class Binder:
             self._turns.append((seq, old))
         if last is not None and last != self.key:
             self.fault(f"the key became {last.name}, but the binder is signed by {self.key.name}")
-        return f"the key changed {len(self._turns)} times, each time signed by the old and the new"
+        wanted = fingerprint.replace(" ", "").lower()
+        if wanted and wanted not in [key.fingerprint for key in self.keys.values()]:
+            self.fault(f"no key of this ledger has the fingerprint {fingerprint}")
+        text = f"the key changed {len(self._turns)} times, each time signed by the old and the new"
+        if wanted and wanted != self.key.fingerprint:
+            text += f"; {wanted} is of an older key, which handed over to the one above"
+        return text
 
     def _rotations(self) -> Iterator[Row]:
         for name in ("context.jsonl", "events.jsonl"):
@@ -548,6 +669,8 @@ class Binder:
             fault = self._note_fault(note)
             if fault:
                 self.fault(fault)
+            if note.size in self.notes:
+                self.fault(f"there are two checkpoints over {note.size} events")
             self.notes[note.size] = note
         self.newest = max(self.notes)
         return f"{len(self.notes)} are signed, the newest over seq 1 to {self.newest}"
@@ -605,14 +728,22 @@ class Binder:
                 self.fault(f"seq {seq}: {fault}")
         if kind == "FILL":
             self._fills[seq] = event
+        elif kind == "ANCHORED":
+            self._anchors.append(event)
+        elif kind == "DECISIONS":
+            self._named.append(event["payload"]["digest"])
         elif kind == "RUN_STARTED":
             self._runs.append(event["payload"])
 
     def inclusion(self) -> str:
         """Check the events from before the range, and the proofs for handing out single fills."""
-        schemas = self._schemas()
+        schemas, unproved = self._schemas(), set()
         for body, event in self._bodies("context.jsonl"):
+            if event["seq"] in self.leaves:
+                self.fault(f"seq {event['seq']} is in context.jsonl and stands elsewhere too")
+                continue
             self.leaves[event["seq"]] = leaf_hash(body)
+            unproved.add(event["seq"])
             self._look_at(event, schemas)
         count, newest = 0, self.notes[self.newest]
         for line in self._source.read("proofs/inclusion.jsonl").splitlines():
@@ -621,18 +752,27 @@ class Binder:
             seq, count = said["seq"], count + 1
             if not is_included(self.leaves[seq], seq - 1, self.newest, proof, newest.root):
                 self.fault(f"the proof of seq {seq} does not lead to the newest checkpoint")
+            unproved.discard(seq)
+        for seq in sorted(unproved):
+            self.fault(f"seq {seq} is in context.jsonl without a proof")
         return f"{count} events are in the newest checkpoint, each by a proof of its own"
 
     def consistency(self) -> str:
         """Check that the newest checkpoint extends all others."""
         count, newest = 0, self.notes[self.newest]
+        span = json.loads(self._source.read("proofs/range.json"))
+        inside = range(span["first"], span["last"] + 1)
+        unproved = {size for size in self.notes if size not in inside and size != self.newest}
         for line in self._source.read("proofs/consistency.jsonl").splitlines():
             said = json.loads(line)
             old = self.notes[said["size"]]
             proof = [bytes.fromhex(text) for text in said["proof"]]
             if not is_consistent(old.size, self.newest, old.root, newest.root, proof):
                 self.fault(f"the newest checkpoint does not extend that over {old.size} events")
+            unproved.discard(old.size)
             count += 1
+        for size in sorted(unproved):
+            self.fault(f"nothing shows that the newest checkpoint extends that over {size} events")
         return f"the newest checkpoint extends {count} others from outside the range"
 
     def against(self, text: str) -> str:
@@ -648,6 +788,55 @@ class Binder:
             elif known.root != note.root:
                 self.fault(f"seq 1 to {note.size} were rewritten since that checkpoint was kept")
         return f"{len(kept)} kept elsewhere are as in this binder"
+
+    # --- who else attests it
+
+    def anchors(self) -> str:
+        """Check that each anchor is of its checkpoint, and tell what the newest of each kind say.
+
+        The signature of an authority is not checked: that takes OpenSSL and its CA.
+        """
+        told: dict[str, str] = {}
+        for event in sorted(self._anchors, key=lambda each: int(each["seq"])):
+            said, seq = event["payload"], event["seq"]
+            try:
+                text = self._anchored(said)
+            except KeyError as error:
+                self.fault(f"seq {seq}: {error} is missing")
+            except _UNREADABLE as error:
+                self.fault(f"seq {seq}: {error}")
+            else:
+                told[said["method"]] = f"seq 1 to {said['size']} {text}"
+        count = len(self._anchors)
+        return f"{count} by somebody outside" + "".join(f"; {text}" for text in told.values())
+
+    def _anchored(self, said: Row) -> str:
+        """Return what an anchor says. Errors: ``ValueError`` for one that is not as its event."""
+        size, note = said["size"], f"anchors/{said['note_digest']}.txt"
+        name = f"anchors/{said['digest']}" + {"rfc3161": ".tsr", "ots": ".ots"}[said["method"]]
+        for each in (note, name):
+            if self._digest(each)[0] != each[8:72]:
+                raise ValueError(f"{each} does not have the digest that is its name")
+        if parse_notes(self._source.read(note).decode(), self.keys) != [self.notes[size]]:
+            raise ValueError(f"its checkpoint is not the one over {size} events")
+        if said["method"] == "ots":
+            return self._promised(said, Ots(self._source.read(name)))
+        digest, at = stamped(self._source.read(name))
+        if digest != said["note_digest"] or at != said["at"]:
+            raise ValueError("the token is over another digest, or says another time")
+        roots = f"anchors/{said['roots']}.pem"
+        if self._digest(roots)[0] != said["roots"]:
+            raise ValueError(f"{roots} does not have the digest that is its name")
+        command = f"openssl ts -verify -in {name} -data {note} -CAfile {roots}"
+        return f"stamped {at}, to be checked: {command}"
+
+    def _promised(self, said: Row, proof: Ots) -> str:
+        if proof.digest != said["note_digest"] or said["is_pending"] == bool(proof.blocks):
+            raise ValueError("the proof is of another digest, or not as pending as its event says")
+        if not proof.blocks:
+            return f"promised by {', '.join(proof.promises)}, which proves nothing yet"
+        height, root = min(proof.blocks)
+        return f"in Bitcoin block {height} if its Merkle root is {root}: look it up"
 
     # --- what was made of the events
 
@@ -728,6 +917,13 @@ class Binder:
             digest, _ = self._digest(name)
             if name.rpartition("/")[2].partition(".")[0] != digest:
                 self.fault(f"{name} does not have the digest that is its name")
+        there = {name.rpartition("/")[2].partition(".")[0] for name in names}
+        if REMOVED in self.manifest["files"]:
+            there |= {
+                json.loads(line)["digest"] for line in self._source.read(REMOVED).splitlines()
+            }
+        for digest in sorted(set(self._named) - there):
+            self.fault(f"the payload {digest} is missing")
         return f"{len(names)} payloads are what their names say"
 
 
@@ -765,14 +961,15 @@ def verify(
         return 1
     if source.is_zip:
         binder.check("zip", lambda: binder.container(path))
-    if not binder.check("signature", lambda: binder.key_and_manifest(fingerprint)):
+    if not binder.check("signature", binder.key_and_manifest):
         return binder.fault_count
     binder.check("files", binder.files)
-    is_keyed = binder.check("keys", binder.rotations)
+    is_keyed = binder.check("keys", lambda: binder.rotations(fingerprint))
     if binder.check("checkpoints", binder.checkpoints) and is_keyed:
         binder.check("events", binder.events)
         binder.check("inclusion", binder.inclusion)
         binder.check("consistency", binder.consistency)
+        binder.check("anchors", binder.anchors)
         binder.check("trades", binder.trades)
         binder.check("models", binder.models)
         binder.check("payloads", binder.payloads)

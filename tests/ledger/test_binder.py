@@ -42,8 +42,8 @@ def test_binder_holds_and_says_what_was_checked(copies: Copies) -> None:
     checks = [line.split(":")[0] for line in lines]
     assert checks == [
         "ok   signature", "ok   files", "ok   keys", "ok   checkpoints", "ok   events",
-        "ok   inclusion", "ok   consistency", "ok   trades", "ok   models", "ok   payloads",
-        "ok   receipts",
+        "ok   inclusion", "ok   consistency", "ok   anchors", "ok   trades", "ok   models",
+        "ok   payloads", "ok   receipts",
     ]  # fmt: skip
     assert "seq 1 to 28, none left out" in lines[4]
 
@@ -183,7 +183,7 @@ def test_model_that_is_not_there_is_told_not_invented(copies: Copies, tmp_path: 
     assert not (made.folder / "cards").exists()
     count, lines = binding.faults(made.folder)
     assert count == 0, lines
-    assert "ok   models: 1 models used, 0 attestations" in lines[8]
+    assert "ok   models: 1 models used, 0 attestations" in lines[9]
 
 
 def test_time_asked_for_takes_whole_events_with_what_they_lean_on(

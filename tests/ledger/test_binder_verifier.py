@@ -26,6 +26,7 @@ from ledger.binder.schemas import schema_files
 from ledger.binder.seal import files_in, seal, zip_bytes_to
 from ledger.canonical import encode
 from ledger.chain import leaf_hash
+from ledger.checkpoint import sign
 from ledger.keys import SigningKey
 from tests.ledger import binding, plain_tree
 from tests.ledger.binding import Copies
@@ -226,6 +227,37 @@ def _attested_other_weights(folder: Path) -> None:
     path.write_bytes(json.dumps(envelope).encode())
 
 
+def _context_added(folder: Path) -> None:
+    """Tell of a fill from before the range, which the ledger does not have."""
+    lines = (folder / "events.jsonl").read_bytes().splitlines()
+    fill = json.loads(next(line for line in lines if b'"type":"FILL"' in line))
+    (folder / "context.jsonl").write_bytes(encode(fill | {"seq": 29}) + b"\n")
+
+
+def _context_doubled(folder: Path) -> None:
+    """Tell a fill of the range again, with another price."""
+    lines = (folder / "events.jsonl").read_bytes().splitlines()
+    fill = json.loads(next(line for line in lines if b'"type":"FILL"' in line))
+    fill["payload"]["price"] = "1"
+    (folder / "context.jsonl").write_bytes(encode(fill) + b"\n")
+
+
+def _checkpoint_of_another_history(folder: Path, state: Path) -> None:
+    """Put in a checkpoint that was once given away, of events that were since rewritten."""
+    key = keys.load(state)
+    assert key is not None
+    path = folder / "checkpoints.txt"
+    path.write_text(path.read_text() + sign(key, 27, bytes(32)) + "\n")
+    _edit(folder / "proofs/range.json", '"last":28', '"last":26')
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:-2]))
+
+
+def _checkpoint_doubled(folder: Path) -> None:
+    path = folder / "checkpoints.txt"
+    path.write_text(path.read_text() + path.read_text())
+
+
 def _fill_left_out(folder: Path) -> None:
     lines = (folder / "trades.csv").read_bytes().splitlines(keepends=True)
     (folder / "trades.csv").write_bytes(b"".join(lines[:-1]))
@@ -259,6 +291,9 @@ CHEATS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: _edit(folder / "cards/ppo-sim.json", binding.WEIGHTS, "0" * 64),
         "of other weights than the runs used",
     ),
+    "event from outside the range": (_context_added, "seq 29 is in context.jsonl without a proof"),
+    "event told twice": (_context_doubled, "stands elsewhere too"),
+    "checkpoint told twice": (_checkpoint_doubled, "two checkpoints over"),
     "attestation": (_attested_other_weights, "the signature does not hold"),
 }  # fmt: skip
 
@@ -277,6 +312,30 @@ def test_owner_who_cheats_and_seals_again_is_found_by_the_check_for_it(
     assert any(said in line for line in lines if line.startswith("BAD")), lines
 
 
+def test_checkpoint_of_another_history_is_not_taken_for_one_of_this(
+    copies: Copies, tmp_path: Path
+) -> None:
+    """Else a checkpoint kept elsewhere would seem to fit a history that was rewritten since."""
+    folder = copies.into(tmp_path)
+    _checkpoint_of_another_history(folder, copies.state)
+    _seal_again(copies.state, folder)
+    _, lines = binding.faults(folder)
+    assert any("nothing shows that" in line and "27 events" in line for line in lines), lines
+
+
+def test_payload_that_an_event_names_and_nobody_removed_is_missed(
+    copies: Copies, tmp_path: Path
+) -> None:
+    source = verifier.Source(copies.into(tmp_path))
+    binder = verifier.Binder(source, lambda text: None)
+    binder.manifest = {"files": {}}
+    binder._named.append("ab" * 32)
+    lines: list[str] = []
+    binder._say = lines.append
+    assert not binder.check("payloads", binder.payloads)
+    assert f"the payload {'ab' * 32} is missing" in lines[0]
+
+
 def test_binder_of_another_key_is_right_in_itself_and_found_by_its_fingerprint(
     copies: Copies, tmp_path: Path
 ) -> None:
@@ -290,7 +349,8 @@ def test_binder_of_another_key_is_right_in_itself_and_found_by_its_fingerprint(
     count, lines = binding.faults(folder)
     assert count > 0, "the checkpoints are still of the old key"
     assert any(line.startswith("BAD  checkpoints") for line in lines)
-    assert "has the fingerprint" in binding.faults(folder, copies.one.fingerprint)[1][0]
+    lines = binding.faults(folder, copies.one.fingerprint)[1]
+    assert any("no key of this ledger has the fingerprint" in line for line in lines)
 
 
 def test_two_files_of_one_name_in_a_zip_are_caught(copies: Copies, tmp_path: Path) -> None:
@@ -307,6 +367,23 @@ def test_text_of_a_binder_cannot_steer_the_terminal(copies: Copies, tmp_path: Pa
     (folder / "x\x1b[2J.txt").write_text("x")
     _, lines = binding.faults(folder)
     assert all(line.isprintable() for line in lines)
+
+
+def test_schema_whose_pattern_is_none_and_a_zip_that_says_it_is_locked_are_faults(
+    copies: Copies, tmp_path: Path
+) -> None:
+    folder = copies.into(tmp_path)
+    for path in (folder / "schemas").iterdir():
+        path.write_text(path.read_text().replace('"pattern": "', '"pattern": "[x-9]'))
+    assert any("bad character range" in line for line in binding.faults(folder)[1])
+    data = bytearray(copies.one.zip_file.read_bytes())
+    place = data.index(b"PK\x01\x02")
+    data[place + 8] ^= 1  # the first file's flag "encrypted", in the directory
+    path = tmp_path / "locked.zip"
+    path.write_bytes(data)
+    count, lines = binding.faults(path)
+    assert count > 0
+    assert any("was changed" in line for line in lines)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x05\x06" + bytes(18), b"garbage" * 100])

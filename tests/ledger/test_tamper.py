@@ -1,4 +1,4 @@
-"""Thirteen classes of tampering and single bytes: a share of what ``bench/tamper.py`` does."""
+"""Fourteen classes of tampering and single bytes: a share of what ``bench/tamper.py`` does."""
 
 from __future__ import annotations
 
