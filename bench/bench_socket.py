@@ -3,6 +3,8 @@
     python bench/bench_socket.py CAPTURE [--count 200000] [--runs 3] [--depth-only] [--profile]
         [--at-least MESSAGES] [--json FILE]
 
+``--count`` is rounded up to a message that brings an event, a few more at most.
+
 Another process sends the messages of a Binance capture, round after round, as quickly as they are
 read. Three rows, each on a new connection: ``websockets`` alone (receive and drop), our socket
 code with a protocol that does nothing, and the whole way: socket code and protocol, which brings
@@ -231,7 +233,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rounds = Rounds(options.capture, depth_only=options.depth_only)
-    run(whole_way, options, rounds, WARM_UP)
+    options.count = rounds.ending_in_event(options.count)
+    run(whole_way, options, rounds, rounds.ending_in_event(WARM_UP))
     if options.profile:
         profile(options, rounds)
         return 0

@@ -36,6 +36,8 @@ from tests.faults.venues import VENUES, cases  # noqa: E402
 from tests.properties.test_engine_machine import run as run_engine  # noqa: E402
 
 SHOWN = 5
+REFRESH_S = 900
+"""As the setting's default: longer than a run."""
 
 
 def seconds(values: list[int]) -> str:
@@ -45,12 +47,18 @@ def seconds(values: list[int]) -> str:
     return f"{np.median(values) / 1e9:.2f}/{max(values) / 1e9:.2f}"
 
 
-def play(kind: str, venue: str, name: str, runs: int, first: int) -> list[Outcome]:
-    one: type[Run | SocketRun] = SocketRun if kind == "sockets" else Run
+def play(
+    kind: str, venue: str, name: str, runs: int, first: int, refresh_after_s: int = REFRESH_S
+) -> list[Outcome]:
+    def one(seed: int) -> Run | SocketRun:
+        if kind == "sockets":
+            return SocketRun(venue, FAULTS[name], seed, refresh_after_s=refresh_after_s)
+        return Run(venue, FAULTS[name], seed)
+
     outcomes = []
     for seed in range(first, first + runs):
         try:
-            outcomes.append(one(venue, FAULTS[name], seed).play())
+            outcomes.append(one(seed).play())
         except Exception as error:  # noqa: BLE001 (a finding, with the seed that shows it)
             wrong = [f"exception: {type(error).__name__}: {error}"]
             outcomes.append(Outcome(venue, name, seed, wrong=wrong))
@@ -90,9 +98,12 @@ def faults(options: argparse.Namespace) -> int:
     total = steps = 0
     with ProcessPoolExecutor(options.jobs) as pool:
         tasks = [
-            pool.submit(play, options.kind, venue, name, options.runs, options.first)
+            pool.submit(
+                play, options.kind, venue, name, options.runs, options.first,
+                options.refresh_after_s,
+            )
             for venue, name in wanted
-        ]
+        ]  # fmt: skip
         for task in tasks:
             outcomes = task.result()
             print(row(outcomes), flush=True)
@@ -180,6 +191,10 @@ def main() -> int:
         each.add_argument("--fault", action="append", choices=FAULTS)
         each.set_defaults(work=faults, kind=kind)
         each.add_argument("--venue", action="append", choices=VENUES)
+        each.add_argument(
+            "--refresh-after-s", type=int, default=REFRESH_S,
+            help="[feed] refresh_after_s; a short one acts within a run (sockets, alpaca-crypto)",
+        )  # fmt: skip
     two = parsers.add_parser("frames", help="damaged frames into every decoder")
     two.add_argument("--n", type=int, default=100_000, help="damaged frames a decoder")
     two.add_argument("--round", type=int, default=20_000, help="damaged frames a seed")

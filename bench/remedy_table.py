@@ -84,8 +84,8 @@ REMEDIES = (
     ),
     Remedy(
         8, "snapshot requests queue by their weight", "core/feeds/binance_books.py",
-        "not_before_ns = max(now_ns + wait_ms * NS_PER_MS, self._next_fetch_ns)",
-        "not_before_ns = now_ns + wait_ms * NS_PER_MS",
+        "not_before_ns = symbol.asked_ns = self._spacing.take(free_ns, now_ns)",
+        "not_before_ns = symbol.asked_ns = free_ns",
         "test_bug_08_requests_of_many_books_are_queued_by_their_weight",
     ),
     Remedy(

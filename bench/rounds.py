@@ -64,6 +64,17 @@ class Rounds:
         """Messages of one round of all symbols."""
         return len(self._templates) * len(self.symbols)
 
+    def ending_in_event(self, count: int) -> int:
+        """Return the least number of frames from ``count`` on whose last one brings an event.
+
+        Depth events and trades do. A ticker that agrees with the book brings none, so whoever
+        waits for the last message by its event would wait for ever behind one.
+        """
+        size = len(self.symbols)
+        while "E" not in self._templates[(count - 1) // size % len(self._templates)].keys:
+            count += 1
+        return count
+
     def snapshot(self) -> bytes:
         """Return the REST reply that every symbol's book begins with."""
         return json.dumps(self._snapshot).encode()

@@ -83,6 +83,7 @@ class AlpacaProtocol(AlpacaTrades):
         self._subscribed_ns = 0
         self._failures.clear()
         self._differs_since_ns.clear()
+        self._renewals.restart()
         return self._opened(now_ns, "connected, waiting for the venue's greeting")
 
     @override
@@ -159,7 +160,11 @@ class AlpacaProtocol(AlpacaTrades):
             self._wait_for(outputs, f"subscribed, waiting for {waits_for}", now_ns)
         books = (told.orderbooks if self.is_crypto else told.quotes) or []
         missing = [name for name in self._index if name not in books and "*" not in books]
-        if missing:
+        if self.is_crypto and not is_first:
+            # A book that is asked for anew is missing for a moment.
+            for name, index in self._index.items():
+                self._renewals.listed(index, is_told=name not in missing, now_ns=now_ns)
+        elif missing:
             self._venue_said(outputs, f"no subscription to {missing[0]}", now_ns)
         if is_first:
             self._ask_all(outputs)
@@ -206,10 +211,7 @@ class AlpacaProtocol(AlpacaTrades):
             if self._step is not Step.CLOSED:
                 self._ask_reconnect(outputs, "the venue did not finish the login")
         elif self.is_crypto:
-            name = [self.instruments[index].instrument.name]
-            actions = ("unsubscribe", "subscribe")
-            anew = [subscribe_message(("orderbooks",), name, action) for action in actions]
-            self._send_later(index, [*anew], now_ns)
+            self._send_later(index, self._book_anew(index), now_ns)
         else:
             # One request is for all stocks, so the wait is not one instrument's.
             self._failures["quotes"] = self._failures.get("quotes", 0) + 1

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 from msgspec import Raw
+from typing_extensions import override
 
 from core.clock import NS_PER_S
 from core.config import Settings
+from core.feeds.alpaca_login import subscribe_message
+from core.feeds.alpaca_renewal import ANSWER_NS, Renewals
 from core.feeds.alpaca_status import StatusMessage, Trading, trading_of, words_of
 from core.feeds.alpaca_wire import Bands, OrderBook, Quote, Told, levels_text, number, pair_text
 from core.feeds.connection import MALFORMED, VenueConnection
@@ -58,6 +61,7 @@ class AlpacaBooks(VenueConnection):
         self._halts: list[tuple[str, int] | None] = [None] * len(instruments)
         """The venue's words and its time, while trading is stopped."""
         self._differs_since_ns: dict[int, int] = {}
+        self._renewals = Renewals(len(instruments), settings.feed.refresh_after_s * NS_PER_S)
         self._note = ""
         """What this feed does not tell; shown as the reason of a live book."""
 
@@ -150,8 +154,36 @@ class AlpacaBooks(VenueConnection):
         if book.r:
             self._later.pop(index, None)
             self._differs_since_ns.pop(index, None)
+            self._renewals.came_whole(index, recv_ns)
             self._move(outputs, index, FeedCause.SNAPSHOT, self._note, recv_ns)
         self._book_moved(outputs, index, told.ts_event_ns, recv_ns)
+
+    def _book_anew(self, index: int) -> list[FeedOutput]:
+        """Return what brings all of a crypto book, over the same connection."""
+        name = [self.instruments[index].instrument.name]
+        actions = ("unsubscribe", "subscribe")
+        return [subscribe_message(("orderbooks",), name, action) for action in actions]
+
+    @override
+    def on_time(self, now_ns: int) -> list[FeedOutput]:
+        """Ask for a book that has reached its age; doubt one that the venue stopped telling."""
+        outputs = super().on_time(now_ns)
+        if not self.is_crypto or self._is_closed:
+            return outputs
+        for index in self._renewals.untold(now_ns):
+            feed = self.instruments[index]
+            if feed.state in BELIEVED:
+                reason = f"the venue has not told it for {ANSWER_NS / NS_PER_S:g} s"
+                self._doubt(outputs, index, FeedCause.LAGGED, reason, now_ns)
+            else:
+                self._venue_said(outputs, f"no subscription to {feed.instrument.name}", now_ns)
+            if feed.state is FeedState.SUSPECT:
+                self._ask_anew(outputs, index, now_ns)
+        live = [i for i, feed in enumerate(self.instruments) if feed.state is FeedState.LIVE]
+        due = self._renewals.due(live, now_ns)
+        if due is not None:
+            outputs += self._book_anew(due)
+        return outputs
 
     def _check_quote(
         self, outputs: list[FeedOutput], index: int, quote: Quote, recv_ns: int

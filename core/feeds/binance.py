@@ -66,7 +66,7 @@ class BinanceProtocol(BinanceBooks):
         outputs = self._opened(now_ns, "connected, waiting for a snapshot")
         for index, symbol in enumerate(self._symbols):
             symbol.forget()
-            symbol.asked = False
+            symbol.asked_ns = None
             symbol.attempts = 0
             self._ask_snapshot(outputs, index, now_ns)
         return outputs

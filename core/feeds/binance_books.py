@@ -12,18 +12,17 @@ from urllib.parse import parse_qs, urlsplit
 from msgspec import Raw
 from typing_extensions import override
 
-from core.book import Book
 from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
 from core.errors import ValueRefused
 from core.feeds import binance_wire as wire
+from core.feeds.binance_symbol import SymbolBook
+from core.feeds.budget import Spacing
 from core.feeds.connection import MALFORMED, VenueConnection
 from core.feeds.states import BELIEVED
-from core.feeds.stitch import Chain, DepthEvent, DepthSnapshot
-from core.feeds.times import epoch_ns, printable
-from core.kernels import block as at
+from core.feeds.stitch import DepthEvent, DepthSnapshot
+from core.feeds.times import printable
 from core.kernels import frames
-from core.levels import LevelReader
 from core.model.instrument import Instrument
 from core.model.market import FeedCause, FeedOutput, FeedState, FetchHttp
 
@@ -36,54 +35,22 @@ _BEATS_TO_DOUBT = 2
 """Heartbeats (seconds) without a depth event after which tickers ahead of the book are odd."""
 
 
-class SymbolBook:
-    """What is kept of one symbol beside the public ``InstrumentFeed``."""
-
-    def __init__(self, book: Book) -> None:
-        grid = book.block[at.GRID : at.CLOCK]
-        self.book = book
-        self.reader = LevelReader(book.instrument, off_lot="floor", grid=grid)
-        self.chain = Chain(book, self.read_event)
-        self.beats_behind = 0
-        """Heartbeats since a depth event came, while tickers were ahead of the book."""
-        self.far_events = 0
-        """Events with which little of the snapshot's depth was left."""
-        self.asked = False
-        self.attempts = 0
-        """Snapshots asked for since the book was last live for a while."""
-        self.live_since_ns = 0
-        self.has_trade_stream = False
-
-    @property
-    def has_tickers_ahead(self) -> bool:
-        """True while tickers wait for the book to reach their update id."""
-        return bool(self.book.block[at.N_TICKERS])
-
-    def forget(self) -> None:
-        """Begin anew: no event, no ticker."""
-        self.chain.restart()
-        self.drop_tickers()
-        self.beats_behind = 0
-
-    def drop_tickers(self) -> None:
-        self.book.block[at.FIRST_TICKER : at.N_TICKERS + 1] = 0
-
-    def read_event(self, text: bytes) -> DepthEvent:
-        """Read a depth event from a whole frame or a bare payload. Errors: ``MALFORMED``."""
-        read = wire.DEPTH_EVENT.decode(wire.payload_of(text))
-        if read.s != self.book.instrument.name or not 0 <= read.U <= read.u:
-            raise ValueRefused("symbol or update ids of the event do not fit")
-        levels = self.reader.read_depth(read.b, read.a)
-        return DepthEvent(read.U, read.u, levels, epoch_ns(read.E))
-
-
 class BinanceBooks(VenueConnection):
     """The books of one connection."""
 
     def __init__(self, instruments: Sequence[Instrument], settings: Settings) -> None:
         super().__init__(instruments, settings)
         self._symbols = [SymbolBook(feed.book) for feed in self.instruments]
-        self._next_fetch_ns = 0
+        weight = _SNAPSHOT_WEIGHT[settings.feed.snapshot_levels]
+        self._spacing = Spacing(_WEIGHT_NS * weight)
+
+    @override
+    def on_close(self, reason: str, now_ns: int) -> list[FeedOutput]:
+        """The connection is gone, and what was asked for over HTTP with it."""
+        for symbol in self._symbols:
+            symbol.answered(now_ns)
+        self._spacing.give_back(now_ns)
+        return super().on_close(reason, now_ns)
 
     # --- depth events
 
@@ -206,7 +173,7 @@ class BinanceBooks(VenueConnection):
             self.counters.ignored += 1
             return outputs
         symbol = self._symbols[index]
-        symbol.asked = False
+        symbol.answered(recv_ns)
         try:
             reply = wire.SNAPSHOT.decode(body)
             levels = symbol.reader.read_depth(reply.bids, reply.asks).copy()
@@ -227,7 +194,7 @@ class BinanceBooks(VenueConnection):
         outputs: list[FeedOutput] = []
         index = self._snapshot_index(url)
         if index is not None:
-            self._symbols[index].asked = False
+            self._symbols[index].answered(now_ns)
             self._retry(outputs, index, f"the snapshot did not come: {reason}", now_ns)
         return outputs
 
@@ -274,18 +241,15 @@ class BinanceBooks(VenueConnection):
 
     def _ask_snapshot(self, outputs: list[FeedOutput], index: int, now_ns: int) -> None:
         symbol, settings = self._symbols[index], self._feed_settings
-        if symbol.asked:
+        if symbol.asked_ns is not None:
             return
         wait_ms = 0
         if symbol.attempts:
             doubled = settings.backoff_first_ms * 2 ** min(symbol.attempts - 1, 20)
             wait_ms = min(doubled, settings.backoff_max_ms)
         symbol.attempts += 1
-        symbol.asked = True
-        not_before_ns = max(now_ns + wait_ms * NS_PER_MS, self._next_fetch_ns)
-        self._next_fetch_ns = (
-            not_before_ns + _WEIGHT_NS * _SNAPSHOT_WEIGHT[settings.snapshot_levels]
-        )
+        free_ns = max(now_ns + wait_ms * NS_PER_MS, symbol.budget.free_ns)
+        not_before_ns = symbol.asked_ns = self._spacing.take(free_ns, now_ns)
         name = self.instruments[index].instrument.name
         query = f"symbol={name}&limit={settings.snapshot_levels}"
         outputs.append(FetchHttp(f"{settings.binance_rest}/api/v3/depth?{query}", not_before_ns))

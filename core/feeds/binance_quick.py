@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from core.feeds.binance_books import SymbolBook
+from core.feeds.binance_symbol import SymbolBook
 from core.feeds.protocol import InstrumentFeed
 from core.kernels import frames
 from core.kernels.update import CROSSED

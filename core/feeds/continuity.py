@@ -84,8 +84,10 @@ POLICIES: tuple[ContinuityPolicy, ...] = (
     ),
     ContinuityPolicy(
         "alpaca", "orderbooks (crypto)",
-        "nothing: trusted from a message with r true on; checked by the crossing of its own bests",
-        (_C.CROSSED,), "the book of that symbol", _SAME_SOCKET,
+        "nothing: trusted from a message with r true on; checked by the crossing of its own bests "
+        "and by the list of what is subscribed",
+        (_C.CROSSED, _C.LAGGED), "the book of that symbol",
+        f"{_SAME_SOCKET}; and each book anew every `[feed] refresh_after_s`, the same way",
     ),
     ContinuityPolicy(
         "alpaca", "quotes (crypto)", "checks orderbooks: same best prices within a settling time",

@@ -28,7 +28,8 @@ _EARLY_NS = 20 * NS_PER_MS
 _MOST_LEVELS = 5000
 _NO_SYMBOL = Answer(400, dumps({"code": -1121, "msg": "Invalid symbol."}))
 _TICKER_SHARE = 0.6
-"""Flushes that bring a ``bookTicker``; it may be ahead of the depth event or behind it."""
+"""Flushes that bring a ``bookTicker`` though nothing of it changed, so that more is compared; it
+may be ahead of the depth event or behind it."""
 _NO_EDGE = (0, 2**62)
 
 
@@ -45,6 +46,7 @@ class BinanceSession(Session):
         self._per_unit = 1_000 if query.get("timeUnit") == ["MICROSECOND"] else NS_PER_MS
         self._told = [each.version for each in self.books]
         self._told_ns = [0] * len(self.books)
+        self._told_touch: list[tuple[tuple[str, str], ...] | None] = [None] * len(self.books)
 
     @override
     def asked(self, data: bytes) -> list[Sent]:
@@ -78,8 +80,10 @@ class BinanceSession(Session):
             out += self._trades(index, streams)
             depth = next((each for each in streams if each in _DEPTH_MS), None)
             frames = [self._depth(index, depth)] if depth and self._is_due(index, depth) else []
-            if frames and "bookTicker" in streams and self._draws() < _TICKER_SHARE:
-                frames.insert(int(self._draws() * 2), self._ticker(index))
+            if frames and "bookTicker" in streams:
+                place = self._ticker_place(index)
+                if place is not None:
+                    frames.insert(place, self._ticker(index))
             out += frames
         return out
 
@@ -122,7 +126,17 @@ class BinanceSession(Session):
         self._told[index], self._told_ns[index] = book.version, self.venue.now_ns
         return self._frame(index, f"{self.names[index].lower()}@{stream}", event, BOOK)
 
+    def _ticker_place(self, index: int) -> int | None:
+        """Return where among the frames of a flush a ticker goes, None for nowhere.
+
+        The venue sends one whenever the best bid or ask changes, which is before the depth event.
+        """
+        if self._draws() < _TICKER_SHARE:
+            return int(self._draws() * 2)
+        return 0 if self.touch(index) != self._told_touch[index] else None
+
     def _ticker(self, index: int) -> Sent:
+        self._told_touch[index] = self.touch(index)
         (bid, bid_qty), (ask, ask_qty) = self.touch(index)
         data = {"u": self.books[index].version, "s": self.names[index],
                 "b": bid, "B": bid_qty, "a": ask, "A": ask_qty}  # fmt: skip

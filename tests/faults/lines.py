@@ -118,21 +118,19 @@ def _plain_records(text: bytes) -> list[tuple[Any, ...]]:
 
 
 def _plain_values(text: bytes) -> Iterator[Any]:
-    """Yield the values behind the first line until one cannot be read.
-
-    Two may stand in one line, as where a newline was lost: the reader takes both.
-    """
+    """Yield the values behind the first line, one a line, until a line cannot be read so."""
     for raw in text.split(b"\n")[1:]:
+        if not raw:
+            continue
         # Bytes that are no UTF-8 may lie in what nobody reads.
         line = raw.decode("utf-8", "replace").strip(" \t\r")
-        at = 0
-        while at < len(line):
-            try:
-                value, at = _DECODER.raw_decode(line, at)
-            except (ValueError, RecursionError):
-                return
-            yield value
-            at += len(line[at:]) - len(line[at:].lstrip(" \t\r"))
+        try:
+            value, end = _DECODER.raw_decode(line)
+        except (ValueError, RecursionError):
+            return
+        if end < len(line):
+            return
+        yield value
 
 
 def _int(text: str) -> int:

@@ -74,14 +74,15 @@ class Watched:
 
 
 class SocketRun:
-    """One run."""
+    """One run; ``refresh_after_s`` is the setting, with which a run of seconds renews nothing."""
 
-    def __init__(self, venue: str, fault: Fault, seed: int) -> None:
+    def __init__(self, venue: str, fault: Fault, seed: int, *, refresh_after_s: int = 900) -> None:
         self.generator = generator_for(venue, fault.name, seed)
         self.venue = venue_for(venue, self.generator, T0)
         self.outcome = Outcome(venue, fault.name, seed)
         self._fault = fault
         self._seed = seed
+        self._refresh_after_s = refresh_after_s
         self._on_wire: deque[Delivery] = deque()
         """Frames sent on the newest connection that were not received yet."""
         self._session: Session | None = None
@@ -97,7 +98,7 @@ class SocketRun:
         )  # fmt: skip
         self._server, self._clock = server, clock
         async with server:
-            settings = _settings(server.address)
+            settings = _settings(server.address, self._refresh_after_s)
             instruments = [each.instrument for each in self.venue.books]
             inner = protocol_for(self.venue.venue, instruments, settings)
             self.judge = Judge(inner, self.venue, server, self._fault, self.outcome, clock.now_ns)
@@ -176,10 +177,10 @@ class SocketRun:
             tell_answer(self.judge.also, self.venue, body)
 
 
-def _settings(address: str) -> Settings:
+def _settings(address: str, refresh_after_s: int) -> Settings:
     rest = address.replace("ws://", "http://")
     feed = FeedSettings(
-        snapshot_levels=SNAPSHOT_LEVELS,
+        snapshot_levels=SNAPSHOT_LEVELS, refresh_after_s=refresh_after_s,
         binance_stream=address, binance_rest=rest, coinbase_stream=address,
         coinbase_exchange_stream=address, coinbase_exchange_rest=rest,
         alpaca_stream=address, alpaca_rest=rest, alpaca_account_rest=rest,

@@ -85,6 +85,27 @@ def test_same_seed_plays_the_same_run_over_sockets(venue: str) -> None:
     assert first == second
 
 
+@pytest.mark.slow
+def test_crypto_books_that_lost_frames_unseen_are_right_again_after_their_age() -> None:
+    """The same seeds, with books asked for anew every second and all but never."""
+    often, never = (
+        [
+            SocketRun("alpaca-crypto", FAULTS["drop"], seed, refresh_after_s=age_s).play()
+            for seed in range(6)
+        ]
+        for age_s in (1, 900)
+    )
+    assert [each.wrong for each in often] == [[]] * 6
+    assert sum(each.n_unseen for each in often) == 0
+    assert sum(each.n_unseen for each in never) > 0
+
+
+@pytest.mark.slow
+def test_asking_for_crypto_books_anew_costs_no_time_in_which_they_are_not_live() -> None:
+    outcome = SocketRun("alpaca-crypto", FAULTS["none"], 1, refresh_after_s=1).play()
+    assert (outcome.wrong, outcome.outages_ns) == ([], [])
+
+
 @pytest.mark.parametrize("venue", ["coinbase-exchange", "alpaca-crypto"])
 def test_frames_that_a_venue_does_not_number_can_be_lost_unseen(venue: str) -> None:
     """Not a merit but a fact of these feeds, said here so that nobody believes more."""
@@ -136,11 +157,13 @@ def test_the_judge_sees_a_book_that_is_only_old(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_judge_sees_a_storm_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     from core.feeds.binance import BinanceProtocol
+    from core.feeds.budget import Budget, Spacing
 
     ask = BinanceProtocol._ask_snapshot
 
     def at_once(self: Any, outputs: list[object], index: int, now_ns: int) -> None:
-        self._symbols[index].attempts, self._next_fetch_ns = 0, 0
+        symbol = self._symbols[index]
+        symbol.attempts, symbol.budget, self._spacing = 0, Budget(1_000, 1), Spacing(1)
         ask(self, outputs, index, now_ns)  # type: ignore[arg-type]
 
     monkeypatch.setattr(BinanceProtocol, "_ask_snapshot", at_once)

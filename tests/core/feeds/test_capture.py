@@ -172,6 +172,68 @@ def test_bad_line_is_named_by_its_number_and_nothing_before_it_is_lost(tmp_path,
     assert reader.n_records == 3
 
 
+ONE = b'{"k":"recv","ns":1,"d":"{}"}'
+NEW = b'{"k":"later","ns":2,"new":{"a":[{},{}]}}'
+"""A record of a kind to come, in which something stands between braces."""
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "n_before"),
+    [
+        pytest.param([ONE.replace(b",", b",\n"), ONE], 2, 0, id="broken"),
+        pytest.param([ONE, ONE + ONE, ONE], 3, 1, id="joined"),
+        pytest.param([ONE, ONE + b" " + ONE], 3, 1, id="joined with a space"),
+        pytest.param([ONE + ONE, ONE.replace(b",", b",\n", 1)], 2, 0, id="joined, then broken"),
+        pytest.param([ONE.replace(b",", b",\n", 1), ONE + ONE], 2, 0, id="broken, then joined"),
+        pytest.param([ONE + ONE, b"", ONE], 2, 0, id="joined, then an empty line"),
+        pytest.param([b"", ONE + ONE], 3, 0, id="an empty line, then joined"),
+        pytest.param([ONE, NEW.replace(b"},{", b"}\n,{")], 3, 1, id="broken between braces"),
+        pytest.param([NEW.replace(b"},{", b"},\n{"), ONE + ONE], 2, 0, id="broken before a brace"),
+        pytest.param([NEW[:-1] + b"\n}", ONE + ONE], 2, 0, id="broken before the last brace"),
+        pytest.param([b"{\n" + NEW[1:], ONE + ONE], 2, 0, id="broken after the first brace"),
+        pytest.param([ONE, b" " + ONE + b"{", b'"k":"recv","ns":3}'], 3, 1, id="begun too early"),
+    ],
+)
+def test_line_that_is_not_one_record_is_refused_by_its_number(tmp_path, lines, line, n_before):
+    head = text_of(lines=[])
+    reader = read_capture(written(tmp_path, head + b"\n".join(lines) + b"\n"))
+    with pytest.raises(CaptureError, match=f"line {line}: was not a capture record"):
+        list(reader)
+    assert reader.n_records == n_before
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b" \n", b"\n\n", b"\n \t"])
+def test_space_around_a_record_and_empty_lines_change_nothing(tmp_path, end):
+    data = text_of()
+    first, rest = data[: data.index(b"\n") + 1], data[data.index(b"\n") + 1 :].strip()
+    reader = read_capture(written(tmp_path, first + rest.replace(b"\n", end) + b"\n"))
+    assert [each.ns for each in reader] == [T0 + n for n in range(5)]
+
+
+@settings(max_examples=200)
+@given(
+    pieces=st.lists(st.sampled_from([ONE, NEW, b"\n", b"\n", b"\n", b" ", b"{", b"}", b","]),
+                    max_size=12)
+)  # fmt: skip
+def test_lines_together_are_read_as_each_alone(tmp_path_factory, pieces):
+    lines, plain, is_bad = b"".join(pieces), [], False
+    for line in lines.split(b"\n"):
+        try:
+            plain += [json.loads(line)["ns"]] if line else []
+        except (ValueError, KeyError, TypeError):
+            is_bad = True
+            break
+    data = text_of(lines=[]) + lines + b"\n"
+    reader = read_capture(written(tmp_path_factory.mktemp("lines"), data))
+    try:
+        for _ in reader:
+            pass
+        seen_bad = False
+    except CaptureError:
+        seen_bad = True
+    assert (reader.n_records, seen_bad) == (len(plain), is_bad)
+
+
 @settings(max_examples=60)
 @given(share=st.floats(0, 1), packed=st.booleans())
 def test_cut_file_reads_to_its_last_whole_line(tmp_path_factory, share, packed):

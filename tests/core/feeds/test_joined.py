@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from core.brokers.kept import KeptBroker
 from core.brokers.paper import PaperBroker
 from core.clock import NS_PER_MS, SystemClock
 from core.config import Settings
@@ -19,7 +20,7 @@ from core.feeds.joined import Joined
 from core.feeds.link import FeedLink
 from core.feeds.socket import run_feed
 from core.model.decision import Mode
-from core.model.market import FeedState, FetchHttp, SendText
+from core.model.market import FeedCause, FeedState, FetchHttp, SendText
 from core.session import Session
 from tests.core.feeds import wire
 from tests.core.feeds.test_overlap import Market
@@ -59,7 +60,9 @@ class Two:
                 fee_bps=Decimal(10),
             )
         )
-        broker = PaperBroker(self.joined.instruments, settings)
+        paper = PaperBroker(self.joined.instruments, settings)
+        mine = [feed.instrument for feed in self.joined.instruments]
+        broker = KeptBroker(paper, mine, {})
         self.session = Session(self.engine, broker, self.sink, self.tape)
         self.binance, self.coinbase = self.joined.parts
         for part in self.joined.parts:
@@ -200,6 +203,9 @@ async def test_one_venue_is_cut_and_renewed_while_the_other_goes_on(monkeypatch)
     of_coinbase = [each.state for _, each, _ in changes if each.instrument == "BTC-USD"]
     assert of_binance == [FeedState.BUFFERING, FeedState.LIVE]
     assert of_coinbase.count(FeedState.LIVE) == 2
+    assert {each.cause_code for _, each, _ in changes} == {
+        FeedCause.OPENED, FeedCause.SNAPSHOT, FeedCause.CLOSED
+    }  # fmt: skip
     assert FeedState.CONNECTING in of_coinbase
     assert links[0].handovers >= 1
     assert (links[0].connects - links[0].handovers, links[1].connects) == (1, 2)

@@ -53,6 +53,23 @@ def test_binance_ids_are_contiguous_and_the_snapshot_meets_them() -> None:
     assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
+def test_binance_tells_every_change_of_the_best_prices_with_the_depth_event() -> None:
+    # Found by wrong_quantity 1081: no ticker for two seconds though a best quantity had changed,
+    # so a wrong one stood at the best price of a live book that long.
+    model = venue("binance", "BTCUSDT")
+    session = model.connect(T0, Request("/ws/btcusdt@depth@100ms/btcusdt@bookTicker"))
+    told_of, n_depth = None, 0
+    for _ in range(100):
+        seen = frames(model, session, 1)
+        for each in seen:
+            if "B" in each:
+                told_of = ((each["b"], each["B"]), (each["a"], each["A"]))
+        if any(each.get("e") == "depthUpdate" for each in seen):
+            n_depth += 1
+            assert told_of == session.touch(0)
+    assert n_depth > 20
+
+
 def test_binance_sends_what_is_subscribed_and_nothing_else() -> None:
     model = venue("binance", "BTCUSDT", "ETHUSDT")
     session = model.connect(T0, Request("/ws/ethusdt@trade"))
