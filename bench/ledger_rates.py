@@ -33,14 +33,15 @@ START = """
 import sys, time
 from pathlib import Path
 began = time.perf_counter()
-from ledger.rows import load_history
+from ledger.rows import Gathering
 from ledger.writer import LedgerWriter
 imported = time.perf_counter()
 import ledger.writer as module
 module.Audit.__init__ = lambda self, state: setattr(self, "_process", None)  # measured by itself
-writer = LedgerWriter(Path(sys.argv[1]))
+gathering = Gathering()
+writer = LedgerWriter(Path(sys.argv[1]), gathering=gathering)
 opened = time.perf_counter()
-history = load_history(Path(sys.argv[1]))
+history = gathering.history()
 ended = time.perf_counter()
 print(imported - began, opened - imported, ended - opened, writer.head()[0], len(history.fills))
 writer.close()

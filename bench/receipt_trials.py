@@ -1,10 +1,12 @@
 """Runs with a trader who says random things, each lived through again for its receipt.
 
-    python bench/receipt_trials.py [--kind sim|live] [--trials 3] [--seconds 40] [--fault drop:0.01]
+    python bench/receipt_trials.py [--kind sim|live|joined] [--trials 3] [--seconds 40]
+        [--fault drop:0.01]
 
 ``sim`` is the simulated market, ``live`` a venue on the loopback (``tapewright stub``) that speaks
-Binance's protocol. Proposals are confirmed or rejected, positions closed, everything killed and
-re-armed, modes changed, connections replaced, at random moments. Then ``tapewright ledger replay
+Binance's protocol, ``joined`` two venues in one run, Binance's and Coinbase's. Proposals are
+confirmed or rejected, positions closed, everything killed and re-armed, modes changed, connections
+replaced, at random moments. Then ``tapewright ledger replay
 last`` must find every decision point and every event equal. Exit code 1 if one does not.
 """
 
@@ -55,6 +57,7 @@ renew_after_s = 12
 max_clock_ahead_ms = 600000
 max_clock_behind_ms = 600000
 """
+VENUES = {"sim": (), "live": ("binance",), "joined": ("binance", "coinbase")}
 LOOK_S = 0.1
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -99,12 +102,19 @@ def trial(kind: str, seconds: float, seed: int, faults: list[str], folder: Path)
         "run", "--headless", "--state", state, "--config", config, "--mode", "confirm",
         "--duration", str(seconds), "--seed", str(seed),
     ]  # fmt: skip
-    stub = None
-    if kind == "live":
-        given = [word for fault in faults for word in ("--fault", fault)]
-        stub = start("stub", "--venue", "binance", "--speed", "4", "--seed", str(seed), *given)
+    stubs = []
+    given = [word for fault in faults for word in ("--fault", fault)]
+    places = []
+    for venue in VENUES[kind]:
+        stub = start("stub", "--venue", venue, "--speed", "4", "--seed", str(seed), *given)
         assert stub.stdout is not None
-        words += ["--venue", "binance", "--endpoint", stub.stdout.readline().strip()]
+        places.append(f"{venue}={stub.stdout.readline().strip()}")
+        stubs.append(stub)
+        words += ["--venue", venue]
+    if places:
+        words += ["--endpoint", ",".join(places)]
+    if kind == "joined":
+        words += ["--symbol", "binance:BTCUSDT", "--symbol", "coinbase:BTC-USD"]
     engine, count = start(*words), 0
     try:
         while engine.poll() is None:
@@ -116,11 +126,10 @@ def trial(kind: str, seconds: float, seed: int, faults: list[str], folder: Path)
             except TryAgain:
                 continue
     finally:
-        for process in (engine, stub):
-            if process is not None and process.poll() is None:
+        for process in (engine, *stubs):
+            if process.poll() is None:
                 process.terminate()
-            if process is not None:
-                process.communicate(timeout=30)
+            process.communicate(timeout=30)
     receipt = folder / f"receipt{seed}.json"
     done = start("ledger", "replay", "last", "--state", state, "--out", receipt)
     told, narration = done.communicate(timeout=600)
@@ -133,14 +142,14 @@ def trial(kind: str, seconds: float, seed: int, faults: list[str], folder: Path)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kind", choices=("sim", "live"), action="append")
+    parser.add_argument("--kind", choices=tuple(VENUES), action="append")
     parser.add_argument("--trials", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault", action="append", default=[])
     options = parser.parse_args()
     equal = []
-    for kind in options.kind or ("sim", "live"):
+    for kind in options.kind or VENUES:
         for number in range(options.trials):
             with tempfile.TemporaryDirectory(prefix="tw") as folder:
                 seed = options.seed + number

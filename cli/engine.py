@@ -10,6 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from cli.exit import tell
 from cli.guard import Guard
 from cli.screen import SCREEN_EXPECTED
 from cli.wiring import Rig
@@ -175,9 +176,15 @@ class EngineProcess:
             session.set_unguarded(trouble if settings.required else "")
 
     async def _tick(self, guard: Guard) -> None:
-        told = ""
+        told, told_ledger = "", ""
         while True:
             engine = self.rig.session.engine
+            if (failure := self.rig.writer.failure) is not None:
+                engine.context.lose_ledger(failure)  # found by its audit: nothing was written since
+            if engine.context.ledger_failure != told_ledger:
+                told_ledger = engine.context.ledger_failure
+                with contextlib.suppress(OSError):  # stderr may lie on the very disk that is full
+                    tell(f"HALTED by the ledger: {told_ledger}")
             is_closed, is_trading = bool(engine.context.halted), engine.can_trade()
             if guard.turn(time.monotonic_ns(), is_closed=is_closed, is_trading=is_trading):
                 self._look_around(guard)
@@ -188,6 +195,7 @@ class EngineProcess:
             self.rig.session.hand_over()
             self.rig.keep_recordings(self.clock.now_ns())
             self.rig.watch_clock(self.clock.now_ns())
+            self.rig.watch_anchors(self.clock.now_ns())
             self.commands.look()
             await asyncio.sleep(TICK_S)
 
@@ -214,9 +222,11 @@ def run_process(process: EngineProcess, body: Coroutine[Any, Any, None], clock: 
         process.reason = f"failed: {error}"
         raise error from group
     finally:
-        process.rig.close(process.reason or "ended", clock.now_ns())
-        if process.guard is not None:
-            process.guard.close()
+        try:
+            process.rig.close(process.reason or "ended", clock.now_ns())
+        finally:
+            if process.guard is not None:
+                process.guard.close()
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

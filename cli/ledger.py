@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from cli.exit import DONE, FAILED, tell
+from cli.ledger_anchor import anchor
 from cli.ledger_binder import binder
 from cli.ledger_export import export, sign_before_export
 from cli.ledger_keys import keys_app
@@ -30,6 +31,7 @@ ledger_app = typer.Typer(
     rich_markup_mode=None,
     help="Export, verify and explain the ledger. Example: tapewright ledger verify",
 )
+ledger_app.command()(anchor)
 ledger_app.command()(binder)
 ledger_app.command()(export)
 ledger_app.command()(rebuild)
@@ -87,20 +89,27 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="An older checkpoint that the ledger must extend."),
     ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CA of time stamps (default: the one kept with each)."),
+    ] = None,
     state: State = None,
 ) -> None:
-    """Check every event, chain, witness, checkpoints and tables; change nothing.
+    """Check every event, chain, witness, checkpoints, anchors and tables; change nothing.
 
-    Prints one line and exits with 0 if all holds; else what is wrong, first bad seq first, and 1.
+    Prints one line, and one an anchor, and exits with 0 if all holds; else what is wrong, first bad
+    seq first, and 1.
 
     Example: tapewright ledger verify --against /media/stick/tapewright-2026-03.txt
     """
     from ledger.explain import safe
     from ledger.verify import verify as check
 
-    report = check(resolve_state_dir(state), against)
+    report = check(resolve_state_dir(state), against, ca)
     if not report.findings:
         print(f"{report.ok_text}; {safe(report.signed_text)}")
+        for line in report.anchors:
+            print(safe(f"anchor: {line}"))
         raise typer.Exit(DONE)
     for finding in report.findings:
         print(safe(finding.text))

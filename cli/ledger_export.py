@@ -30,6 +30,8 @@ class TableName(StrEnum):
     ORDER_EVENTS = "order-events"
     FILLS = "fills"
     LOTS = "lots"
+    TRANSFERS = "transfers"
+    SPENT = "spent"
 
 
 class FileFormat(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -202,12 +202,21 @@ class _CaptureFeeding(_Feeding):
         super().__init__(run, rig)
         metas = {reader.meta.venue: reader.meta for reader in readers}
         settings = rig.session.engine.settings
-        faces = {venue: face for venue, face in _faces(rig.session).items() if venue in metas}
+        faces = _faces(rig.session)
+        self.notes += [
+            f"no recording of {venue} is given: what it sent is missing in this replay"
+            for venue in sorted(faces.keys() - metas.keys())
+        ]
+        faces = {venue: face for venue, face in faces.items() if venue in metas}
         self._players = {
             venue: Player(face, metas[venue], settings) for venue, face in faces.items()
         }
+        # A live run lived through every close that its recording tells, also the last one: a venue
+        # may be away as the run ends. Whoever replays a file leaves a last close out.
+        as_lived = iter if run.started.source == "live" else without_last_close
         self._records = heapq.merge(
-            *(_of_venue(venue, readers) for venue in self._players), key=lambda pair: pair[1].ns
+            *(_of_venue(venue, readers, as_lived) for venue in self._players),
+            key=lambda pair: pair[1].ns,
         )
         self._next: tuple[str, Record] | None = next(self._records, None)
 
@@ -259,7 +268,11 @@ def _faces(session: Session) -> dict[str, Played]:
     return {part.venue: part for part in session.inner.parts}
 
 
-def _of_venue(venue: str, readers: list[CaptureReader]) -> Iterator[tuple[str, Record]]:
+def _of_venue(
+    venue: str,
+    readers: list[CaptureReader],
+    as_lived: Callable[[Iterator[Record]], Iterable[Record]],
+) -> Iterator[tuple[str, Record]]:
     """Yield the records of one venue's files, one after the other."""
 
     def records() -> Iterator[Record]:
@@ -267,7 +280,7 @@ def _of_venue(venue: str, readers: list[CaptureReader]) -> Iterator[tuple[str, R
             if reader.meta.venue == venue:
                 yield from reader
 
-    return ((venue, record) for record in without_last_close(records()))
+    return ((venue, record) for record in as_lived(records()))
 
 
 def captures_of(state_dir: Path, run: RecordedRun, given: list[Path]) -> list[Path]:

@@ -41,11 +41,14 @@ def status_command(state_dir: Path | None, *, as_json: bool) -> int:
             if holder is None
             else f"the engine on {state.path} does not answer: {holder}"
         )
+    anchors = _anchors(state)
     if as_json:
-        print(_as_json(snapshot, latch, halts))
+        print(_as_json(snapshot, latch, halts, anchors))
     else:
         for line in _lines(snapshot, latch, halts):
             print(plain(line))
+        if anchors:
+            print(plain(f"anchored  {anchors}"))
     if snapshot is None:
         tell(why)
         return TRY_AGAIN
@@ -59,7 +62,21 @@ def _newest(state: StateDir) -> Snapshot:
     return reply.snapshot
 
 
-def _as_json(snapshot: Snapshot | None, latch: LatchState, halts: dict[str, LatchState]) -> str:
+def _anchors(state: StateDir) -> str:
+    """Return what outsiders attest of the ledger; empty where nobody was ever asked.
+
+    Only where somebody was is SQLite loaded: an emergency has no time for it.
+    """
+    if not (state.path / "anchors").is_dir():
+        return ""
+    from ledger.anchors import read_status
+
+    return read_status(state.path)
+
+
+def _as_json(
+    snapshot: Snapshot | None, latch: LatchState, halts: dict[str, LatchState], anchors: str
+) -> str:
     table = {
         "engine": msgspec.to_builtins(snapshot),
         "latch": {**msgspec.to_builtins(latch), "since": latch.since},
@@ -67,6 +84,7 @@ def _as_json(snapshot: Snapshot | None, latch: LatchState, halts: dict[str, Latc
             scope: {**msgspec.to_builtins(state), "since": state.since}
             for scope, state in halts.items()
         },
+        "anchors": anchors,
     }
     return json.dumps(table, ensure_ascii=not _is_utf8())
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from cli.exit import tell
 from cli.halts import Found, find, go_on
 from cli.recovery import ask_at_start, left_by, open_account, recover
 from core.brokers.fees import rates_of
@@ -19,6 +20,7 @@ from core.clock import iso_ns
 from core.clock_quality import ClockWatch
 from core.config import Settings
 from core.engine import Engine, EngineSetup
+from core.errors import Failed, InvariantError
 from core.feeds.capture import CaptureMeta
 from core.feeds.protocol import FeedProtocol
 from core.feeds.ready import load_kernels
@@ -36,10 +38,12 @@ from core.state import StateDir
 from core.tape.writer import TapeWriter
 from core.versions import code_digest, lock_digest, version, versions
 from core.watchdog.acts import forget_report
+from ledger.anchors_watch import AnchorWatch
 from ledger.lookup import Lookup
 from ledger.manifest import note_input_file, previous_checkpoint, settings_tree
+from ledger.payload_bound import PayloadBound
 from ledger.references import BOUNDS
-from ledger.rows import History, load_history
+from ledger.rows import Gathering, History
 from ledger.writer import LedgerWriter
 
 KEEPING = ("live", "sim")
@@ -76,6 +80,14 @@ class RunSink(EventSink, Protocol):
 
     def close(self) -> None: ...
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be written any more; None while all is well."""
+
+    @property
+    def start_text(self) -> str:
+        """What the trader should know of how the ledger was opened; mostly nothing."""
+
 
 class Rig(msgspec.Struct):
     """A wired engine and what must be closed after it."""
@@ -86,6 +98,11 @@ class Rig(msgspec.Struct):
     run_id: str
     recordings: Recordings | None = None
     clock_watch: ClockWatch = msgspec.field(default_factory=ClockWatch)
+    anchors: AnchorWatch | None = None
+    """Asks outsiders to attest checkpoints; None where nobody is to be asked."""
+    payload_bound: PayloadBound | None = None
+    """None where time is not the wall's: a replay keeps its own time, and the next run the bound.
+    """
 
     def watch_clock(self, now_ns: int) -> None:
         """Journal what the system says of its clock, when that is due; in live runs alone."""
@@ -93,12 +110,25 @@ class Rig(msgspec.Struct):
         if read is not None:
             self.session.engine.context.journal(read)
 
+    def watch_anchors(self, now_ns: int) -> None:
+        """Journal what outsiders said of a checkpoint; never waits for them."""
+        if self.anchors is None:
+            return
+        context = self.session.engine.context
+        for outcome in self.anchors.look(now_ns):
+            context.journal(outcome)
+            if isinstance(outcome, ev.AnchorFailed):
+                context.notify("warning", f"not anchored by {outcome.method}: {outcome.reason}")
+
     def keep_recordings(self, now_ns: int) -> None:
         """Let tape and capture write what waits and keep their bounds; tell what went."""
         if self.recordings is None:
             return
         context = self.session.engine.context
-        for removed in self.recordings.on_time(now_ns):
+        gone = self.recordings.on_time(now_ns)
+        if self.payload_bound is not None:
+            gone += self.payload_bound.on_time(now_ns)
+        for removed in gone:
             context.journal(removed)
             context.notify(
                 "info",
@@ -108,7 +138,10 @@ class Rig(msgspec.Struct):
 
     def trouble(self) -> str:
         """Return why tape or recording has ended before the run, or nothing."""
-        return "" if self.recordings is None else self.recordings.trouble()
+        parts = [] if self.recordings is None else [self.recordings.trouble()]
+        if self.payload_bound is not None:
+            parts.append(self.payload_bound.failure)
+        return "; ".join(part for part in parts if part)
 
     def close(self, reason: str, wall_ns: int) -> None:
         """Write the end of the run, make all durable, close the files."""
@@ -121,22 +154,35 @@ class Rig(msgspec.Struct):
                 "refused": counters.refused,
                 "gaps": counters.gaps,
                 "resyncs": counters.resyncs,
+                **({"resume_refused": 1} if self.writer.start_text else {}),
             },
         )
         context = self.session.engine.context
         try:
+            for behind in (self.payload_bound, self.anchors):
+                if behind is not None:
+                    behind.close()
             self.session.engine.points.flush()
             if self.recordings is not None:
                 self.recordings.close()
                 for path in self.recordings.capture_paths:
                     context.journal(_recorded_file("capture", path))
         finally:
-            try:
-                # First the time: the checkpoint that is due with the event signs it too.
-                self.writer.end_run(self.run_id, wall_ns)
-                context.journal(ended)
-            finally:
-                self.writer.close()
+            self._end_ledger(ended, wall_ns)
+
+    def _end_ledger(self, ended: ev.RunEnded, wall_ns: int) -> None:
+        """Write the end of the run and close. Errors: ``Failed`` for a ledger that failed."""
+        try:
+            # First the time: the checkpoint that is due with the event signs it too.
+            self.writer.end_run(self.run_id, wall_ns)
+            self.session.engine.context.journal(ended)
+        except InvariantError:
+            if self.writer.failure is None:
+                raise
+        finally:
+            self.writer.close()
+        if self.writer.failure is not None:
+            raise Failed(f"the ledger failed, which halted the run: {self.writer.failure}")
 
 
 def _recorded_file(kind: str, path: Path) -> ev.FileRecorded:
@@ -205,7 +251,7 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: OrderRoad, writer: RunSi
         fee_bps=fees[instruments[0].venue],
         fees_by_venue=fees,
         policy=policy,
-        fills=left.fills,
+        fills=left.past,
         exits=history.exits_of(instruments),
         day_marked=history.day_marked,
         halted=started.halted,
@@ -225,6 +271,8 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: OrderRoad, writer: RunSi
     session.recordings = recordings
     recover(session, left, started.broker_start)
     go_on(engine, started)
+    if writer.start_text:
+        engine.context.notify("warning", writer.start_text)
     if recorded is None and started.watchdog:
         writer.flush().result()
         forget_report(plan.state.path)
@@ -235,7 +283,13 @@ def wire(plan: RunPlan, protocol: FeedProtocol, broker: OrderRoad, writer: RunSi
         started_ns=wall_ns,
         agent_note=note,
     )
-    return Rig(session, writer, facts, started.run_id, recordings)
+    bound = None
+    if recordings is not None:
+        bound = PayloadBound(plan.state.path, plan.settings.storage.payloads_max_mib * 2**20)
+    asked = plan.settings.anchors
+    anchors = AnchorWatch(plan.state.path, asked) if keeps and asked.is_on else None
+    return Rig(session, writer, facts, started.run_id, recordings,
+               anchors=anchors, payload_bound=bound)  # fmt: skip
 
 
 def _manifest(
@@ -296,8 +350,11 @@ def _instrument_row(instrument: Instrument) -> dict[str, str]:
 
 def open_ledger(state: StateDir) -> tuple[LedgerWriter, History]:
     """Open the ledger for writing, verified, and read what trading needs from it."""
-    writer = LedgerWriter(state.path)
-    return writer, load_history(state.path)
+    gathering = Gathering()
+    writer = LedgerWriter(state.path, gathering=gathering)
+    if writer.start_text:
+        tell(writer.start_text)
+    return writer, gathering.history()
 
 
 def make_recordings(

@@ -10,6 +10,7 @@ import hashlib
 import tomllib
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -25,6 +26,7 @@ _Bps = Annotated[float, Meta(ge=0, le=10_000)]
 _Limit = Annotated[float, Meta(gt=0, le=10_000)]
 _Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 _Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
+_Address = Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9._:/-]+)?$")]
 _Money = Annotated[Decimal, Meta(description="decimal text above zero")]
 
 
@@ -131,18 +133,20 @@ class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stock_open: _Clock = "09:30"
     stock_close: _Clock = "16:00"
     stock_early_close: _Clock = "13:00"
-    stock_holidays: tuple[_Day, ...] = (
-        "2026-01-01", "2026-01-19", "2026-02-16", "2026-04-03", "2026-05-25", "2026-06-19",
-        "2026-07-03", "2026-09-07", "2026-11-26", "2026-12-25",
-        "2027-01-01", "2027-01-18", "2027-02-15", "2027-03-26", "2027-05-31", "2027-06-18",
-        "2027-07-05", "2027-09-06", "2027-11-25", "2027-12-24",
-        "2028-01-17", "2028-02-21", "2028-04-14", "2028-05-29", "2028-06-19", "2028-07-04",
-        "2028-09-04", "2028-11-23", "2028-12-25",
-    )  # fmt: skip
-    stock_early_closes: tuple[_Day, ...] = (
-        "2026-11-27", "2026-12-24", "2027-11-26", "2028-07-03", "2028-11-24",
-    )  # fmt: skip
+    stock_holidays: tuple[_Day, ...] = ()
+    stock_early_closes: tuple[_Day, ...] = ()
     kill_flattens: bool = True
+    compare_every_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0
+
+    @property
+    def stock_days(self) -> tuple[frozenset[date], frozenset[date]]:
+        """Days without a session, and short ones, beside the rules of ``core.nyse``."""
+        return _days(self.stock_holidays), _days(self.stock_early_closes)
+
+
+@cache
+def _days(listed: tuple[str, ...]) -> frozenset[date]:
+    return frozenset(map(date.fromisoformat, listed))
 
 
 class SlippageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -186,6 +190,22 @@ class TaxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StorageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tapes_max_mib: Annotated[int, Meta(ge=64, le=10_000_000)] = 2_048
     captures_max_mib: Annotated[int, Meta(ge=64, le=10_000_000)] = 8_192
+    payloads_max_mib: Annotated[int, Meta(ge=64, le=10_000_000)] = 8_192
+
+
+class AnchorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who outside attests checkpoints; with no address nobody does, and nothing leaves."""
+
+    rfc3161_url: _Address = ""
+    rfc3161_ca: str = ""
+    ots_calendars: tuple[_Address, ...] = ()
+    every_s: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
+    timeout_s: Annotated[int, Meta(ge=1, le=60)] = 10
+
+    @property
+    def is_on(self) -> bool:
+        """True where anybody is to be asked."""
+        return bool(self.rfc3161_url or self.ots_calendars)
 
 
 class ScreenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -214,6 +234,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     watchdog: WatchdogSettings = WatchdogSettings()
     tax: TaxSettings = TaxSettings()
     storage: StorageSettings = StorageSettings()
+    anchors: AnchorSettings = AnchorSettings()
     screen: ScreenSettings = ScreenSettings()
     metrics: MetricsSettings = MetricsSettings()
 
@@ -330,6 +351,11 @@ def _check_together(settings: Settings, place: str) -> None:
         findings.append(
             f"{place}: [feed] backoff_first_ms was {settings.feed.backoff_first_ms}; "
             f"allowed is at most backoff_max_ms {settings.feed.backoff_max_ms}"
+        )
+    if settings.anchors.rfc3161_url and not settings.anchors.rfc3161_ca:
+        findings.append(
+            f"{place}: [anchors] rfc3161_url needs rfc3161_ca: the PEM file of the authority's CA, "
+            "without which a token proves nothing"
         )
     if findings:
         raise ConfigError(findings)

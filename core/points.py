@@ -105,7 +105,8 @@ class DecisionPoints:
         data = b"\n".join(self._lines) + b"\n"
         count, proposed = len(self._lines), self._proposed
         self._lines, self._proposed = [], 0
-        self._context.keep(data)
+        no_room = self._context.keep(data)
+        digest = hashlib.sha256(data).hexdigest()
         self._context.journal(
             ev.DecisionsTaken(
                 format=FORMAT,
@@ -117,10 +118,13 @@ class DecisionPoints:
                 features=FEATURE_NAMES,
                 signals=SIGNAL_NAMES,
                 agent=self._agent,
-                digest=hashlib.sha256(data).hexdigest(),
+                digest=digest,
                 size_bytes=len(data),
             )
         )
+        if no_room:  # said at once, so that the ledger tells it from a file that somebody took
+            self._context.journal(ev.FilesRemoved("payload", (digest,), len(data), 0, no_room))
+            self._context.notify("error", f"{count} decision points are not kept: {no_room}")
 
     def _checks(self, sight: Sight, choices: tuple[Alternative, ...]) -> tuple[LimitCheck, ...]:
         """Return what the limits say of the best alternative, as things stand now."""

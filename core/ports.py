@@ -11,6 +11,7 @@ from core.model.decision import AgentView
 from core.model.event import LedgerEvent
 from core.model.market import TradePrint
 from core.model.order import BrokerOrder, Fill, Order, OrderReport
+from core.model.transfer import Transfer
 
 
 class EventSink(Protocol):
@@ -23,10 +24,10 @@ class EventSink(Protocol):
         Errors: ``InvariantError`` once a write has failed; nothing may trade after that.
         """
 
-    def keep(self, data: bytes) -> None:
+    def keep(self, data: bytes) -> str:
         """Keep ``data`` as a payload that the next event names; durable before that event is.
 
-        Errors: ``InvariantError`` as ``append``.
+        Returns why it is not kept, empty where it is. Errors: ``InvariantError`` as ``append``.
         """
 
     def flush(self) -> Future[None]:
@@ -86,6 +87,9 @@ class Broker(OrderRoad, Protocol):
 
     def fills_since(self, ts_ns: int) -> list[Fill]:
         """Return the fills at or after ``ts_ns``, oldest first, of this run's instruments."""
+
+    def move(self, transfer: Transfer) -> None:
+        """Take that coins were moved; one that sees its wallets itself need not be told."""
 
     def trouble(self) -> str:
         """Return why it cannot be believed or asked; empty if it can."""

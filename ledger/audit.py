@@ -42,7 +42,10 @@ class Audit:
         with process.stdout as pipe:
             text = pipe.read().decode(errors="replace")[:_TEXT_CHARS_MAX].strip()
         if process.returncode == _FOUND:
-            raise Failed(f"the ledger does not verify: {text}; run: tapewright ledger verify")
+            raise Failed(
+                f"the ledger does not verify: {text}; run: tapewright ledger verify, then put back "
+                "a copy that verifies"
+            )
         if process.returncode != 0:
             raise Failed(f"the ledger could not be verified (exit code {process.returncode})")
 

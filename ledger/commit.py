@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from core.model.event import KeyRotated, LedgerEvent, RunEnded, RunStarted
+from core.errors import ValueRefused
+from core.model.event import FilesRemoved, KeyRotated, LedgerEvent, RunEnded, RunStarted
 from ledger import form, payloads, witness
+from ledger.book_state import states_of
 from ledger.chain import Head
 from ledger.envelope import type_of
 from ledger.keys import SigningKey
 from ledger.lot_rows import Place
 from ledger.notary import open_notary
+from ledger.payload_check import KIND as REMOVED_KIND
 from ledger.projections import Projector, place_tables
 from ledger.recovery import recover
 from ledger.resume import CARRIED, RESUME_EVENTS, RESUME_EVENTS_MIN
+from ledger.rows import Gathering
 from ledger.run_clock import ended_line, started_line
 from ledger.tables import bring_up_to_date
 from ledger.witness import GROUP_EVENTS_MAX
@@ -76,6 +81,7 @@ class Committer:
         state_dir: Path,
         group_events: int,
         connect: Callable[[Path], sqlite3.Connection],
+        gathering: Gathering | None = None,
     ) -> None:
         """Open and check the ledger; no group will be larger than ``group_events``.
 
@@ -85,7 +91,7 @@ class Committer:
         self._connection = connect(state_dir)
         self.projector = Projector(self._connection)
         try:
-            found = recover(self._connection, state_dir, self.projector)
+            found = recover(self._connection, state_dir, self.projector, gathering)
             self._notary = open_notary(self._connection, state_dir, found)
             bring_up_to_date(self._connection, found.head)
         except BaseException:
@@ -94,12 +100,16 @@ class Committer:
         self.head, self.run = found.head, found.run
         """Newest event committed, and its run."""
         self.is_walked_whole = found.walked_from == 1
+        self.resume_refused = found.resume_refused
+        """Why a long ledger was walked whole, in words; empty where it was not, or is short."""
         self._carried = found.carried
         self._resume_seq = found.walked_from - 1
         """Newest event when ``ledger.resume`` was written; 0 if it is not known to be right."""
         self._witness_seq = self._lasting_seq = found.head.seq
         """Newest event in the witness, and in the one that a power cut leaves."""
         self._commits_unchecked = 0
+        self._payloads_gone: list[str] = []
+        """Digests that a durable event says went, and that are still to go."""
 
     @property
     def key(self) -> SigningKey:
@@ -134,6 +144,8 @@ class Committer:
         self.projector.apply(entry.place, form.event_of(entry.body, kind))
         if kind in CARRIED:
             self._carried.take(entry.hash)
+        if isinstance(entry.event, FilesRemoved) and entry.event.kind == REMOVED_KIND:
+            self._payloads_gone += entry.event.names
         is_boundary = isinstance(entry.event, (RunStarted, RunEnded, KeyRotated))
         self._notary.take(entry.place.seq, entry.hash, is_boundary=is_boundary)
 
@@ -169,6 +181,8 @@ class Committer:
         if self._witness_seq != self.head.seq:
             self._tell_witness()
         self._notary.publish()
+        if self._payloads_gone:
+            self._remove_payloads()
         bound = CHECKPOINT_COMMITS if is_idle else CHECKPOINT_COMMITS_MAX
         if self._commits_unchecked >= bound:
             # Readers are never waited for.
@@ -176,6 +190,13 @@ class Committer:
             self._commits_unchecked = 0
         if self.head.seq - self._resume_seq >= RESUME_EVENTS:
             self._write_resume()
+
+    def _remove_payloads(self) -> None:
+        """Remove what the events just committed say went; the next look tells what cannot go."""
+        for digest in self._payloads_gone:
+            with suppress(OSError, ValueRefused):
+                payloads.remove(self._state_dir, digest)
+        self._payloads_gone.clear()
 
     def _tell_witness(self) -> None:
         """Write the witness; make it lasting before it could fall a group too far behind."""
@@ -188,7 +209,9 @@ class Committer:
     def _write_resume(self) -> None:
         """Say where the next start may go on."""
         if self.head.seq >= RESUME_EVENTS_MIN:
-            self._notary.write_resume(self.head, self.run, self._carried)
+            lots = self.projector.lots
+            books = None if lots.counting.failure else states_of(lots.books())
+            self._notary.write_resume(self.head, self.run, self._carried, books)
             self._resume_seq = self.head.seq
 
     def end(self) -> None:

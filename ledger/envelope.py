@@ -35,6 +35,7 @@ from core.model.event import (
     Rearmed,
     Reconciled,
     RiskChecked,
+    Transferred,
 )
 from core.model.order import OrderStatus
 from ledger import canonical
@@ -88,6 +89,7 @@ def actor_of(event: LedgerEvent, venue: str) -> str:
         case (
             Answered() | CancelIntended() | KillTripped() | Rearmed() | ModeChanged()
             | CommandRefused() | InputTaken() | ExitsSet() | DifferenceResolved()
+            | Transferred()
         ):  # fmt: skip
             return event.actor
         case Decided() | DecisionsTaken() | NotDecided() | OrderIntended():

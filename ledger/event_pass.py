@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import Failed, ValueRefused
-from core.model.event import KeyRotated, RunStarted
+from core.model.event import DecisionsTaken, FilesRemoved, KeyRotated, RunStarted
 from ledger import canonical, form
 from ledger.chain import EMPTY_HEAD, ChainWalk, Head
 from ledger.coverage import Coverage, Problem, is_boundary
 from ledger.envelope import Tail, unseal
 from ledger.file_check import file_problems
-from ledger.payloads import payload_problem
+from ledger.payload_check import PayloadCheck
 from ledger.store import UNREADABLE, reading
 
 PROBLEMS_MAX = 100
@@ -28,7 +28,7 @@ PROBLEMS_MAX = 100
 APART_EVENTS = 20_000
 """From this many events on, a second process pays for its start."""
 
-_LOOKED_INTO = frozenset({"RUN_STARTED", "DECISIONS", "KEY_ROTATED"})
+_LOOKED_INTO = frozenset({"RUN_STARTED", "DECISIONS", "FILES_REMOVED", "KEY_ROTATED"})
 """Types that say more than their form: the run in force, a payload, whose key signs."""
 
 
@@ -51,16 +51,18 @@ class EventsSeen(NamedTuple):
     at_witness: Head | None
     """The event at the seq of the witness."""
     coverage: Coverage
+    payloads_removed: int = 0
+    """That events name and that went by a rule, as later events say."""
 
 
 class _EventPass:
     """Walks the events once."""
 
     def __init__(self, state_dir: Path, asked: Asked) -> None:
-        self._state_dir = state_dir
         self.problems: list[Problem] = []
         self.walk = ChainWalk()
         self.coverage = Coverage(asked.sizes)
+        self.payloads = PayloadCheck(state_dir)
         self.runs = 0
         self._witness_seq = asked.witness_seq
         self._at_witness = EMPTY_HEAD if asked.witness_seq == 0 else None
@@ -83,14 +85,14 @@ class _EventPass:
         if problem is not None:
             self.find(*problem)
         try:
-            self._check_form(body, tail)
+            self._check_form(seq, body, tail)
         except ValueRefused as error:
             self.find(seq, str(error))
             return
         if tail is not None and tail.run != self._run:
             self.find(seq, f"run is {_text(tail.run)}, in force was {_text(self._run)}")
 
-    def _check_form(self, body: bytes, tail: Tail | None) -> None:
+    def _check_form(self, seq: int, body: bytes, tail: Tail | None) -> None:
         """Errors: ``ValueRefused``, also for its payload. A RUN_STARTED puts its run in force."""
         kind = "" if tail is None else tail.type.decode()
         if kind and form.is_in_form(body, kind):
@@ -99,17 +101,26 @@ class _EventPass:
             event = form.event_of(body, kind)
         else:
             event = unseal(body)[1]
-        wrong = payload_problem(self._state_dir, event)
-        if wrong:
-            raise ValueRefused(wrong)
-        if isinstance(event, KeyRotated) and tail is not None:
-            self.coverage.turns.take(int(tail.seq), tail.prev.decode(), event)
-        if isinstance(event, RunStarted):
-            self._run = canonical.encode(event.run_id)[1:-1]
-            self.runs += 1
+        match event:
+            case DecisionsTaken():
+                wrong = self.payloads.take(seq, event)
+                if wrong:
+                    raise ValueRefused(wrong)
+            case FilesRemoved():
+                self.payloads.take_removal(seq, event)
+            case KeyRotated() if tail is not None:
+                self.coverage.turns.take(int(tail.seq), tail.prev.decode(), event)
+            case RunStarted():
+                self._run = canonical.encode(event.run_id)[1:-1]
+                self.runs += 1
+            case _:
+                pass
 
     def seen(self) -> EventsSeen:
-        return EventsSeen(self.walk.head, self.runs, self.problems, self._at_witness, self.coverage)
+        return EventsSeen(
+            self.walk.head, self.runs, self.problems, self._at_witness, self.coverage,
+            self.payloads.removed,
+        )  # fmt: skip
 
 
 def _text(run: bytes) -> str:
@@ -126,7 +137,9 @@ def check_events(connection: sqlite3.Connection, state_dir: Path, asked: Asked) 
             "SELECT seq, hash, body FROM events WHERE seq <= ? ORDER BY seq", (asked.last_seq,)
         ):
             taken.take(*row)
-    except UNREADABLE as error:
+        for problem in taken.payloads.end(asked.last_seq):
+            taken.find(*problem)
+    except (Failed, ValueRefused, *UNREADABLE) as error:
         taken.find(None, f"SQLite cannot read on: {error}")
     return taken.seen()
 

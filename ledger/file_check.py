@@ -21,6 +21,7 @@ from ledger.schema import (
     PROJECTIONS,
     SCHEMA_VERSION,
     TABLES_VERSION,
+    TRANSFERS_VERSION,
     TRUTH,
     UNSIGNED_VERSION,
     schema_of,
@@ -140,4 +141,7 @@ def made_schema(version: int) -> dict[str, tuple[str, str, str | None]]:
         model.close()
     if version < TABLES_VERSION:
         del wanted["projected"], wanted["carried"]
+    if version < TRANSFERS_VERSION:
+        for name in [key for key, made in wanted.items() if made[1] in {"transfers", "spent"}]:
+            del wanted[name]
     return wanted

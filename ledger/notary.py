@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.errors import Failed
 from ledger import keys, resume
+from ledger.book_state import BookState
 from ledger.chain import Head
 from ledger.checkpoint import ADOPTED, sign
 from ledger.coverage import Stored, file_problem, file_text, is_due, problems, whole_part
@@ -79,9 +80,11 @@ class Notary:
         self._unpublished.append(row)
         self.signed.append(row)
 
-    def write_resume(self, head: Head, run: str, carried: Carried) -> None:
+    def write_resume(
+        self, head: Head, run: str, carried: Carried, books: tuple[BookState, ...] | None
+    ) -> None:
         """Write where the next start may go on; ``head`` is what was committed last."""
-        made = resume.make(self._connection, head, run, self._tree, carried, self.signed)
+        made = resume.make(self._connection, head, run, self._tree, carried, self.signed, books)
         resume.write(self._state_dir, self._key, made)
 
     def publish(self) -> None:

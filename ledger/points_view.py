@@ -10,8 +10,8 @@ import msgspec
 from core.errors import Failed, ValueRefused
 from core.model.event import Decided, DecisionsTaken
 from core.model.point import DecisionPoint
-from ledger import payloads
 from ledger.envelope import unseal
+from ledger.payload_check import get_named
 from ledger.reading import Stored
 
 FEATURES_A_LINE = 4
@@ -23,11 +23,12 @@ def seen_at(connection: sqlite3.Connection, state_dir: Path, events: list[Stored
     if decided is None or not isinstance(decided.event, Decided):
         return []
     proposal = decided.event.proposal
-    named = _naming(connection, decided, proposal.made_ns)
-    if named is None:
+    found = _naming(connection, decided, proposal.made_ns)
+    if found is None:
         return []
+    seq, named = found
     try:
-        lines = payloads.get(state_dir, named.digest).splitlines()
+        lines = get_named(state_dir, seq, named.digest).splitlines()
         points = msgspec.json.Decoder(DecisionPoint)
         for line in lines:
             if proposal.decision_id.encode() in line:
@@ -39,8 +40,10 @@ def seen_at(connection: sqlite3.Connection, state_dir: Path, events: list[Stored
     return []
 
 
-def _naming(connection: sqlite3.Connection, decided: Stored, made_ns: int) -> DecisionsTaken | None:
-    """Return the event that names the points of that time; it is written after them."""
+def _naming(
+    connection: sqlite3.Connection, decided: Stored, made_ns: int
+) -> tuple[int, DecisionsTaken] | None:
+    """Return seq and event that names the points of that time; it is written after them."""
     rows = connection.execute(
         "SELECT body FROM events WHERE seq > ? AND instr(body, CAST(? AS BLOB)) ORDER BY seq",
         (decided.seq, '"type":"DECISIONS","v":'),
@@ -50,7 +53,7 @@ def _naming(connection: sqlite3.Connection, decided: Stored, made_ns: int) -> De
         if envelope.run != decided.envelope.run:
             return None
         if isinstance(event, DecisionsTaken) and event.first_ns <= made_ns <= event.last_ns:
-            return event
+            return envelope.seq, event
     return None
 
 

@@ -14,6 +14,8 @@ from typing import Any, assert_never
 
 from core.errors import InvariantError
 from core.model.event import (
+    Anchored,
+    AnchorFailed,
     Answered,
     AnyEvent,
     CancelIntended,
@@ -46,6 +48,7 @@ from core.model.event import (
     RunEnded,
     RunStarted,
     SlippageMeasured,
+    Transferred,
 )
 from core.model.instrument import Instrument, plain
 from core.model.order import OrderStatus
@@ -53,12 +56,12 @@ from ledger import form
 from ledger.canonical import decimal_text, float_text
 from ledger.chain import EMPTY_HEAD, Head
 from ledger.envelope import type_of
-from ledger.lot_rows import LotTable, Place
+from ledger.lot_rows import LotTable, Place, insert_sql
 from ledger.references import instruments_of, refs_of
 from ledger.resume import CARRIED
 from ledger.schema import PROJECTION_KEYS, PROJECTIONS, schema_of
 
-WARMING = frozenset({b"RUN_STARTED", b"FILL"})
+WARMING = frozenset({"RUN_STARTED", "FILL", "TRANSFER"})
 """Types whose events the projector must have seen to go on: instruments, positions."""
 SILENT = frozenset(
     {
@@ -102,9 +105,13 @@ class Projector:
         if isinstance(event, RunStarted):
             self._begin(event)
         elif isinstance(event, Filled):
-            self.lots.warm(seq, self.instrument(event.fill.instrument), event.fill)
+            instrument, fill = self.instrument(event.fill.instrument), event.fill
+            self._count(event, lambda: self.lots.warm(seq, instrument, fill))
+        elif isinstance(event, Transferred):
+            transfer = event.transfer
+            self.lots.warm_transfer(seq, self.instrument(transfer.instrument), transfer)
 
-    def apply(  # noqa: C901 - one case an event type, so that it is seen to be total
+    def apply(  # noqa: C901, PLR0912 - one case an event type, so that it is seen to be total
         self, place: Place, event: LedgerEvent
     ) -> None:
         """Write what an event means for the tables; the caller owns the transaction."""
@@ -130,12 +137,15 @@ class Projector:
                 self._recovered(place, known)
             case Filled():
                 self._filled(place, known)
+            case Transferred():
+                instrument = self.instrument(known.transfer.instrument)
+                self.lots.write_transfer(place, instrument, known)
             case (
                 RunEnded() | FeedChanged() | NotDecided() | CancelIntended() | KillTripped()
                 | Rearmed() | ModeChanged() | CommandRefused() | FilesRemoved()
                 | DecisionsTaken() | InputTaken() | ClockRead() | FileRecorded() | KeyRotated()
                 | SlippageMeasured() | MarkedOut() | ExitsSet() | ExitTriggered() | ExitsBlind()
-                | Reconciled() | DifferenceResolved() | DayMarked()
+                | Reconciled() | DifferenceResolved() | DayMarked() | Anchored() | AnchorFailed()
             ):  # fmt: skip
                 pass  # no row: the event itself is the record
             case _:
@@ -148,9 +158,7 @@ class Projector:
         return self._execute(sql, values).rowcount
 
     def _insert(self, table: str, **row: Any) -> None:
-        marks = ", ".join("?" * len(row))
-        sql = f"INSERT INTO {table}({', '.join(row)}) VALUES({marks})"
-        self._write(sql, *row.values())
+        self._execute(insert_sql(table, tuple(row)), tuple(row.values()))
 
     def _begin(self, event: RunStarted) -> None:
         self._venue = event.venue
@@ -283,7 +291,14 @@ class Projector:
             position=instrument.qty_text(event.position_lots),
         )
         self._add_filled(fill.client_order_id, Decimal(event.quantity))
-        self.lots.write(place, instrument, fill)
+        self._count(event, lambda: self.lots.write(place, instrument, fill))
+
+    def _count(self, event: Filled, work: Callable[[], object]) -> None:
+        """Let lots be counted. Where the engine could not do it the fill stands without them."""
+        if event.is_counted:
+            work()
+        else:
+            self.lots.counting.ask(work, None)
 
     def _add_filled(self, client_order_id: str, quantity: Decimal) -> None:
         row = self._execute(

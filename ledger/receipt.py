@@ -141,6 +141,11 @@ def words(receipt: Receipt) -> list[str]:
         for fact in receipt.different_facts
     ]
     lines += receipt.notes
+    if run.removed:
+        lines.append(
+            f"{len(run.removed)} payload(s) of this run were removed by a rule on disk space: "
+            "their decision points are compared by the digest that the ledger has of them"
+        )
     for name, rows in (("decision points", receipt.points), ("events", receipt.events)):
         equal = sum(row.is_equal for row in rows)
         lines.append(f"{name}: {equal} of {len(rows)} equal")

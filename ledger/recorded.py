@@ -22,6 +22,7 @@ from core.model.event import (
 )
 from ledger import payloads
 from ledger.envelope import Envelope, Tail, tail_of, unseal
+from ledger.payload_check import is_removed, removals
 from ledger.store import reading
 
 PREFIX_CHARS_MIN = 4
@@ -50,8 +51,11 @@ class RecordedRun(msgspec.Struct, frozen=True):
     files: tuple[FileRecorded, ...]
     ended: RunEnded | None
     """None: the process was killed, or still runs."""
-    points: tuple[tuple[int, bytes], ...]
-    """Seq of the DECISIONS event and the line, of each decision point in order."""
+    points: tuple[tuple[int, bytes | None], ...]
+    """Seq of the DECISIONS event and the line, of each decision point in order; no line where a
+    rule on disk space removed the payload."""
+    removed: dict[int, str]
+    """Digest of each payload that a rule removed, by the DECISIONS event that names it."""
     faults: tuple[str, ...]
     """Payloads that are missing or altered."""
 
@@ -78,7 +82,8 @@ def read_run(state_dir: Path, key: str) -> RecordedRun:
             "SELECT seq, hash, body FROM events WHERE seq >= ? AND seq < ? ORDER BY seq",
             (found.seq, found.until),
         ).fetchall()
-    return _read(state_dir, rows)
+        gone = removals(connection)
+    return _read(state_dir, rows, gone)
 
 
 def _runs(connection: sqlite3.Connection) -> list[_Found]:
@@ -110,11 +115,14 @@ def _find(runs: list[_Found], key: str) -> _Found:
     return fitting[0]
 
 
-def _read(state_dir: Path, rows: list[tuple[int, bytes, bytes]]) -> RecordedRun:
+def _read(
+    state_dir: Path, rows: list[tuple[int, bytes, bytes]], gone: dict[str, int]
+) -> RecordedRun:
     kept: list[Kept] = []
     inputs: list[InputTaken] = []
     files: list[FileRecorded] = []
-    points: list[tuple[int, bytes]] = []
+    points: list[tuple[int, bytes | None]] = []
+    removed: dict[int, str] = {}
     faults: list[str] = []
     opened = [_open(seq, body) for seq, _, body in rows]
     started, ended = opened[0][1], opened[-1][1]
@@ -133,7 +141,11 @@ def _read(state_dir: Path, rows: list[tuple[int, bytes, bytes]]) -> RecordedRun:
                     lines = payloads.get(state_dir, event.digest).splitlines(keepends=True)
                     points += [(seq, line) for line in lines]
                 except Failed as error:
-                    faults.append(f"seq {seq}: {error}")
+                    if is_removed(seq, gone.get(event.digest, 0)):
+                        removed[seq] = event.digest
+                        points += [(seq, None)] * event.count
+                    else:
+                        faults.append(f"seq {seq}: {error}")
             case _:
                 pass
     return RecordedRun(
@@ -145,6 +157,7 @@ def _read(state_dir: Path, rows: list[tuple[int, bytes, bytes]]) -> RecordedRun:
         files=tuple(files),
         ended=ended if isinstance(ended, RunEnded) else None,
         points=tuple(points),
+        removed=removed,
         faults=tuple(faults),
     )
 

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from core.errors import Failed, ValueRefused
 from core.model.event import KeyRotated
 from ledger import form, witness
+from ledger.book_state import book_of
 from ledger.chain import ChainWalk, Head
 from ledger.coverage import Coverage, Stored, is_boundary, stored_notes
-from ledger.envelope import tail_of, unseal
+from ledger.envelope import KINDS, unseal
 from ledger.projections import WARMING, Projector
-from ledger.resume import CARRIED, Carried, Start, find_start
+from ledger.resume import CARRIED, RESUME_EVENTS_MIN, Carried, Refused, Start, find_start
+from ledger.rows import WANTED, Gathering
 from ledger.tree import Frontier
 from ledger.witness import GROUP_EVENTS_MAX
 
@@ -36,40 +38,63 @@ class Recovered(NamedTuple):
     carried: Carried
     walked_from: int = 1
     """First event of which hash and chain were checked, besides the carried ones."""
+    resume_refused: str = ""
+    """Why a long ledger was walked whole all the same."""
 
 
-def recover(connection: sqlite3.Connection, state_dir: Path, projector: Projector) -> Recovered:
+def recover(
+    connection: sqlite3.Connection,
+    state_dir: Path,
+    projector: Projector,
+    gathering: Gathering | None = None,
+) -> Recovered:
     """Check the chain and the witness, and bring the projector's memory up to the head.
+
+    ``gathering`` takes what a new run wants to know, so that no event is read twice.
 
     Errors: ``Failed`` naming the first bad seq, or what the witness remembers and the file lost.
     """
     seen = witness.read(state_dir)
     stored = stored_notes(connection)
-    start = find_start(connection, state_dir, stored, seen.seq if seen else None)
-    opening = _Opening(projector, stored, start, seen.seq if seen else None)
+    start, refused = None, ""
+    try:
+        start = find_start(connection, state_dir, stored, seen.seq if seen else None)
+    except Refused as error:
+        refused = str(error)
+    opening = _Opening(projector, gathering, stored, start, seen.seq if seen else None)
     for row in connection.execute(
         "SELECT seq, hash, body FROM events WHERE seq > ? ORDER BY seq",
         (opening.coverage.begun_at,),
     ):
         opening.take(*row)
     head = opening.walk.head
+    if gathering is not None:
+        gathering.head = head
     lag = witness_problem(seen, opening.at_witness, head)
     if lag is not None:
         raise refusal(lag)
     if seen != head:
         witness.write(state_dir, head)
+    if head.seq < RESUME_EVENTS_MIN:
+        refused = ""  # none is written for a ledger as short as this
     return Recovered(
-        head, opening.run, stored, opening.coverage, opening.carried, opening.coverage.begun_at + 1
-    )
+        head, opening.run, stored, opening.coverage, opening.carried,
+        opening.coverage.begun_at + 1, refused,
+    )  # fmt: skip
 
 
 class _Opening:
     """Takes the events in order and keeps what a writer goes on from."""
 
     def __init__(
-        self, projector: Projector, stored: list[Stored], start: Start | None, seen_seq: int | None
+        self,
+        projector: Projector,
+        gathering: Gathering | None,
+        stored: list[Stored],
+        start: Start | None,
+        seen_seq: int | None,
     ) -> None:
-        self._projector, self._seen_seq = projector, seen_seq
+        self._projector, self._gathering, self._seen_seq = projector, gathering, seen_seq
         self.walk, self.carried, self.run = ChainWalk(), Carried(), ""
         tree = Frontier()
         if start is not None:
@@ -79,9 +104,16 @@ class _Opening:
         self.coverage = Coverage((seq for seq, _ in stored), tree)
         self.at_witness = self.walk.head if seen_seq == self.coverage.begun_at else None
         """The event at the seq of the witness."""
+        self._books = None if start is None else start.resume.books
+        """The lots where it goes on; until then no fill is counted."""
         for seq, _, body in start.rows if start is not None else ():
-            _follow_keys(self.coverage, seq, body)
-            _warm(projector, seq, body)
+            kind = form.kind_of(body)
+            if kind == "KEY_ROTATED":
+                _follow_keys(self.coverage, seq, body)
+            self._read(seq, body, kind)
+        if self._books is not None:
+            projector.lots.restore(map(book_of, self._books))
+            self._books = None
 
     def take(self, seq: int, stored_hash: bytes, body: bytes) -> None:
         """Check and take an event. Errors: ``Failed`` naming the first bad seq."""
@@ -96,28 +128,34 @@ class _Opening:
             self.at_witness = self.walk.head
         if tail.type.decode() in CARRIED:
             self.carried.take(stored_hash)
-            _follow_keys(self.coverage, seq, body)
-        if tail.type in WARMING:
-            _warm(self._projector, seq, body)
+            if tail.type == b"KEY_ROTATED":
+                _follow_keys(self.coverage, seq, body)
+        self._read(seq, body, tail.type.decode())
+
+    def _read(self, seq: int, body: bytes, kind: str) -> None:
+        """Give an event to whom it concerns. Errors: ``Failed`` for one that cannot be read."""
+        is_wanted = self._gathering is not None and (kind in WANTED or kind not in KINDS)
+        warms = kind == "RUN_STARTED" or (kind in WARMING and self._books is None)
+        if not is_wanted and not warms:
+            return
+        try:
+            event = form.event_of(body, kind)
+            if warms:
+                self._projector.warm(seq, event)
+            if is_wanted and self._gathering is not None:
+                self._gathering.take(seq, event)
+        except ValueRefused as error:
+            raise Failed(f"ledger refused: seq {seq}: {error}") from error
 
 
 def _follow_keys(coverage: Coverage, seq: int, body: bytes) -> None:
-    """Tell the coverage of a rotation, if this is one."""
-    tail = tail_of(body)
-    if tail is not None and tail.type == b"KEY_ROTATED":
-        try:
-            event = unseal(body)[1]
-        except ValueRefused as error:
-            raise Failed(f"ledger refused: seq {seq}: {error}") from error
-        assert isinstance(event, KeyRotated)
-        coverage.turns.take(seq, tail.prev.decode(), event)
-
-
-def _warm(projector: Projector, seq: int, body: bytes) -> None:
+    """Tell the coverage of a rotation."""
     try:
-        projector.warm(seq, form.event_of(body, form.kind_of(body)))
+        envelope, event = unseal(body)
     except ValueRefused as error:
         raise Failed(f"ledger refused: seq {seq}: {error}") from error
+    assert isinstance(event, KeyRotated)
+    coverage.turns.take(seq, envelope.prev, event)
 
 
 def witness_problem(

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from core.errors import InvariantError, ValueRefused
 from core.model.event import (
+    Anchored,
+    AnchorFailed,
     Answered,
     CancelIntended,
     Decided,
@@ -21,9 +23,12 @@ from core.model.event import (
     RunEnded,
     RunStarted,
     SlippageMeasured,
+    Transferred,
 )
 from core.model.instrument import Instrument
 
+ANCHORS = "anchors"
+"""What finds everything about anchors: ``tapewright ledger show anchors``."""
 BOUNDS = ("min_notional", "min_qty", "max_qty", "max_notional")
 """Bounds of an order that a manifest tells where the venue has them."""
 
@@ -84,8 +89,12 @@ def refs_of(  # noqa: C901, PLR0912 - one case an event type
             refs = {event.client_order_id, event.decision_id}
         case MarkedOut():
             refs = {event.fill_id, event.client_order_id}
+        case Anchored() | AnchorFailed():
+            refs = {ANCHORS}
         case Filled():
             refs = {event.fill.fill_id, event.fill.client_order_id, event.decision_id}
+        case Transferred():
+            refs = {event.transfer.transfer_id}
         case _:
             refs = set()
     return refs - {""}

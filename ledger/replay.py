@@ -15,6 +15,8 @@ from typing import NamedTuple
 import msgspec
 
 from core.model.event import (
+    Anchored,
+    AnchorFailed,
     ClockRead,
     DecisionsTaken,
     FileRecorded,
@@ -31,7 +33,7 @@ from ledger.recorded import Kept, RecordedRun
 
 _WORLD = (
     RunStarted, RunEnded, InputTaken, ClockRead, FileRecorded, FilesRemoved, KeyRotated,
-    DecisionsTaken,
+    DecisionsTaken, Anchored, AnchorFailed,
 )  # fmt: skip
 WORLD = frozenset(str(kind.__struct_config__.tag) for kind in _WORLD)
 """Events that a replay does not make, or that are compared in another way: the manifest as a
@@ -74,6 +76,11 @@ class ReplaySink:
         self._extra_seq = run.events[-1].seq
         self._payload = b""
         self._lines: list[bytes] = []
+        self._by_digest: dict[str, list[bytes]] = {}
+        """The same lines, by the digest that the DECISIONS event of this replay has."""
+        self.failure: str | None = None
+        """It writes nothing, so nothing can fail."""
+        self.start_text = ""
 
     # --- the writer's face ----------------------------------------------------------------------
 
@@ -81,7 +88,9 @@ class ReplaySink:
         """Compare an event with the next one of the ledger; return that one's seq."""
         kind = type_of(event)
         if isinstance(event, DecisionsTaken):
-            self._lines += self._payload.splitlines(keepends=True)
+            lines = self._payload.splitlines(keepends=True)
+            self._lines += lines
+            self._by_digest[event.digest] = lines
         if kind in WORLD:
             return self._seq
         place = len(self.rows)
@@ -120,8 +129,9 @@ class ReplaySink:
             prev=tail.prev.decode(),
         )
 
-    def keep(self, data: bytes) -> None:
+    def keep(self, data: bytes) -> str:
         self._payload = data
+        return ""
 
     def flush(self) -> Future[None]:
         future: Future[None] = Future()
@@ -157,19 +167,38 @@ class ReplaySink:
             self.first = None
 
     def points(self) -> tuple[list[Row], Pair | None]:
-        """Return the comparison of the decision points, and the first pair that differs."""
+        """Return the comparison of the decision points, and the first pair that differs.
+
+        Of a payload that a rule removed the digest stands in the chain: what has it now is equal
+        line by line, what has another is not, and nobody can say where.
+        """
         rows: list[Row] = []
         first: Pair | None = None
-        kept, lines = self._run.points, self._lines
+        kept, lines = self._kept_points(), self._lines
         count = len(kept) if self._run.ended is None else max(len(kept), len(lines))
         for place in range(count):
             seq, expected = kept[place] if place < len(kept) else (self._seq, None)
             got = lines[place] if place < len(lines) else None
-            row = Row(seq, f"POINT {place + 1}", _digest(expected), _digest(got))
+            known = (
+                "removed" if seq in self._run.removed and expected is None else _digest(expected)
+            )
+            row = Row(seq, f"POINT {place + 1}", known, _digest(got))
             rows.append(row)
+            if expected is None and got is None:
+                continue
             if first is None and not row.is_equal:
                 first = Pair(seq, row.what, expected, got)
         return rows, first
+
+    def _kept_points(self) -> list[tuple[int, bytes | None]]:
+        """Return the recorded points, those of removed payloads where the digest proves them."""
+        proved = {
+            seq: iter(self._by_digest.get(digest, ())) for seq, digest in self._run.removed.items()
+        }
+        return [
+            (seq, next(proved[seq], None) if line is None else line)
+            for seq, line in self._run.points
+        ]
 
 
 def _digest(line: bytes | None) -> str:

@@ -17,6 +17,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ import msgspec
 from core.errors import Failed
 from core.model.order import OrderStatus
 from ledger import keys, witness
+from ledger.book_state import BookState
 from ledger.chain import Head, leaf_hash
 from ledger.coverage import Stored, file_text, stored_notes
 from ledger.keys import PublicKey, SigningKey
@@ -36,14 +38,21 @@ RESUME_EVENTS_MIN = 20_000
 """A shorter ledger is walked whole: that takes a fraction of a second."""
 RESUME_EVENTS = 65_536
 """Events between two while the ledger grows."""
-FORM = "tapewright-resume/1"
+FORM = "tapewright-resume/2"
+"""2 holds the lots; after an update the first start walks the chain once more."""
+_HEAD = b'{"form":"%s",' % FORM.encode()
 CARRIED = frozenset(
-    {"RUN_STARTED", "RUN_ENDED", "FILL", "RECOVERED", "EXITS", "KEY_ROTATED", "DAY_MARKED"}
-)
+    {
+        "RUN_STARTED", "RUN_ENDED", "FILL", "RECOVERED", "EXITS", "KEY_ROTATED", "DAY_MARKED",
+        "TRANSFER",
+    }
+)  # fmt: skip
 """Types whose every event a start reads."""
 CARRIED_WHILE_OPEN = frozenset({"ORDER_INTENT", "ORDER_STATUS"})
 """Types that it reads of orders still open."""
 _BYTES_MAX = 1 << 20
+LOTS_MAX = 2_000
+"""Open lots in the file; one takes up to 300 bytes of it."""
 
 Row = tuple[int, bytes, bytes]
 """Seq, hash and body of an event."""
@@ -66,6 +75,9 @@ class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     carried: str
     open_events: tuple[tuple[int, str], ...]
     """Seq and hash of every event of an order that was open."""
+    books: tuple[BookState, ...] | None
+    """The lots at ``seq``; None where they are too many for this file: then all fills are counted.
+    """
 
     @property
     def head(self) -> Head:
@@ -87,6 +99,10 @@ class Carried:
         self.digest = hashlib.sha256(self.digest + leaf).digest()
 
 
+class Refused(Exception):
+    """Why the file is of no use to this start: not an error, the whole chain is walked instead."""
+
+
 class Start(NamedTuple):
     """Where a start begins to walk, and what it takes over from before."""
 
@@ -102,6 +118,7 @@ def make(
     tree: Frontier,
     carried: Carried,
     stored: list[Stored],
+    books: tuple[BookState, ...] | None,
 ) -> Resume:
     """Return what a start at ``head`` would need."""
     return Resume(
@@ -115,7 +132,12 @@ def make(
         carried_count=carried.count,
         carried=carried.digest.hex(),
         open_events=tuple(_open_events(connection)),
+        books=None if books is None or _lots_in(books) > LOTS_MAX else books,
     )
+
+
+def _lots_in(books: tuple[BookState, ...]) -> int:
+    return sum(len(book.open_lots) for book in books)
 
 
 def _digest_of(stored: list[Stored], seq: int) -> str:
@@ -152,42 +174,55 @@ def _signed_text(text: bytes) -> bytes:
     return FORM.encode() + b"\n" + text + b"\n"
 
 
-def read(state_dir: Path, public: PublicKey) -> Resume | None:
-    """Return what the file says, or None unless it is there and the key signed it."""
+def read(state_dir: Path, public: PublicKey) -> Resume:
+    """Return what the file says. Errors: ``Refused`` unless it is there and the key signed it."""
     try:
         with (state_dir / RESUME_NAME).open("rb") as file:
             data = file.read(_BYTES_MAX)
-        text, _, rest = data.partition(b"\n")
+    except OSError as error:
+        raise Refused(f"it cannot be read ({error.strerror})") from error
+    text, _, rest = data.partition(b"\n")
+    if text.startswith(b'{"form":"tapewright-resume/') and not text.startswith(_HEAD):
+        raise Refused("it is of another version of this program")
+    try:
         signature = base64.b64decode(rest)
         is_whole = data == text + b"\n" + base64.b64encode(signature) + b"\n"
         if not is_whole or not public.is_signed(_signed_text(text), signature):
-            return None
+            raise Refused("it is not as the ledger's key signed it")
         resume = msgspec.json.decode(text, type=Resume)
-    except (OSError, ValueError):
-        return None
-    is_known = resume.form == FORM and resume.schema == SCHEMA_VERSION
-    return resume if is_known and resume.seq >= RESUME_EVENTS_MIN else None
+    except ValueError as error:
+        raise Refused(f"it cannot be read ({error})") from error
+    if resume.schema != SCHEMA_VERSION:
+        raise Refused("it is of another version of this program")
+    if resume.seq < RESUME_EVENTS_MIN:
+        raise Refused(f"it goes on from seq {resume.seq}, too early to be of use")
+    return resume
 
 
 def find_start(
     connection: sqlite3.Connection, state_dir: Path, stored: list[Stored], witness_seq: int | None
-) -> Start | None:
-    """Return where the start may begin, or None: then the whole chain is to be walked.
+) -> Start:
+    """Return where the start may begin.
 
-    Nothing here is an error: whatever is not as it was signed is told by the walk.
+    Errors: ``Refused`` where the whole chain is to be walked; whatever is not as it was signed is
+    told by the walk.
     """
-    if witness_seq is None or version_of(connection) != SCHEMA_VERSION:
-        return None
+    if witness_seq is None:
+        raise Refused("there is no witness")
+    if version_of(connection) != SCHEMA_VERSION:
+        raise Refused("the ledger is of an older program")
     try:
         public = keys.read_public(state_dir)
-        resume = read(state_dir, public) if public is not None else None
-        if resume is None or witness_seq < resume.seq:
-            return None
+        if public is None:
+            raise Refused("there is no key to check it with")
+        resume = read(state_dir, public)
+        if witness_seq < resume.seq:
+            raise Refused(f"it is of seq {resume.seq}, the witness of {witness_seq}")
         rows = _rows(connection, resume)
-    except (Failed, *UNREADABLE):
-        return None
-    if rows is None or _digest_of(stored, resume.seq) != resume.notes:
-        return None
+    except (Failed, *UNREADABLE) as error:
+        raise Refused(f"what it goes on from cannot be read ({error})") from error
+    if _digest_of(stored, resume.seq) != resume.notes:
+        raise Refused("the checkpoints before it are not those it was signed with")
     return Start(resume, rows)
 
 
@@ -202,7 +237,8 @@ def events_to_read(
     if before_seq is None:
         seen = witness.read(state_dir)
         stored = stored_notes(connection)
-        start = find_start(connection, state_dir, stored, seen.seq if seen else None)
+        with suppress(Refused):  # the writer has told why
+            start = find_start(connection, state_dir, stored, seen.seq if seen else None)
     after = 0
     if start is not None:
         yield from start.rows
@@ -218,12 +254,15 @@ def events_to_read(
     )
 
 
-def _rows(connection: sqlite3.Connection, resume: Resume) -> list[Row] | None:
-    """Return the events that a start needs, or None unless they are those that were signed."""
+def _rows(connection: sqlite3.Connection, resume: Resume) -> list[Row]:
+    """Return the events that a start needs.
+
+    Errors: ``Refused`` naming the first that is not the one that was signed.
+    """
     last = connection.execute("SELECT hash, body FROM events WHERE seq = ?", (resume.seq,))
     row = last.fetchone()
     if row is None or row[0].hex() != resume.hash or leaf_hash(row[1]) != row[0]:
-        return None
+        raise Refused(f"seq {resume.seq} is not the event it was signed with")
     carried, rows = Carried(), []
     for found in connection.execute(
         "SELECT e.seq, e.hash, e.body FROM carried c JOIN events e ON e.seq = c.seq"
@@ -231,18 +270,18 @@ def _rows(connection: sqlite3.Connection, resume: Resume) -> list[Row] | None:
         (resume.seq,),
     ):
         if leaf_hash(found[2]) != found[1]:
-            return None
+            raise Refused(f"seq {found[0]} is not the event it was signed with")
         carried.take(found[1])
         rows.append(found)
     if (carried.count, carried.digest.hex()) != (resume.carried_count, resume.carried):
-        return None
+        raise Refused("the runs and fills before it are not those it was signed with")
     there = {row[0] for row in rows}
     for seq, leaf in resume.open_events:
         found = connection.execute(
             "SELECT seq, hash, body FROM events WHERE seq = ?", (seq,)
         ).fetchone()
         if found is None or found[1].hex() != leaf or leaf_hash(found[2]) != found[1]:
-            return None
+            raise Refused(f"seq {seq} is not the event it was signed with")
         if seq not in there:
             rows.append(found)
     return sorted(rows)

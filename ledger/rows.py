@@ -1,6 +1,7 @@
-"""What a new run takes over from the ledger: fills, open orders, the number of runs.
+"""What a new run takes over from the ledger: fills, transfers, open orders, the number of runs.
 
-Read from the events, never from the tables. ``LedgerWriter`` has walked the chain before.
+Read from the events, never from the tables. ``LedgerWriter`` gathers it while it walks the chain;
+``load_history`` reads a ledger that it has walked before.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from core.model.event import (
     OrderIntended,
     Recovered,
     RunStarted,
+    Transferred,
 )
 from core.model.instrument import Instrument
 from core.model.order import Fill, Order, OrderStatus
+from core.model.transfer import Spent, Transfer
+from core.transfers import spent_by
 from ledger import form
 from ledger.chain import EMPTY_HEAD, Head
 from ledger.envelope import KINDS
@@ -30,7 +34,7 @@ from ledger.references import instruments_of
 from ledger.resume import CARRIED, CARRIED_WHILE_OPEN, events_to_read
 from ledger.store import DB_NAME, reading
 
-_WANTED = CARRIED | CARRIED_WHILE_OPEN
+WANTED = CARRIED | CARRIED_WHILE_OPEN
 """A type that is to be read here goes into one of these: a quick start reads no other."""
 
 
@@ -42,6 +46,14 @@ class PastFill(msgspec.Struct, frozen=True):
     fill: Fill
     decision_id: str
     realized_pnl: str
+
+
+class PastTransfer(msgspec.Struct, frozen=True):
+    """One transfer of the past, in the lots of the instrument in force at that time."""
+
+    seq: int
+    instrument: Instrument
+    transfer: Transfer
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -63,6 +75,7 @@ class History(msgspec.Struct, frozen=True):
     """The last run wrote its end."""
     head: Head = EMPTY_HEAD
     fills: tuple[PastFill, ...] = ()
+    transfers: tuple[PastTransfer, ...] = ()
     open_orders: dict[str, OpenOrder] = {}
     """By client order id, oldest first."""
     exits: dict[tuple[str, str], ExitsSet] = {}
@@ -91,6 +104,46 @@ class History(msgspec.Struct, frozen=True):
             if (past.instrument.venue, past.instrument.name) in now
         ]
 
+    def transfers_of(self, instruments: Iterable[Instrument]) -> list[Transfer]:
+        """Return the transfers of these instruments, oldest first, as ``fills_of``."""
+        now = {(instrument.venue, instrument.name): instrument for instrument in instruments}
+        return [
+            _regrid_transfer(past, now[past.instrument.venue, past.instrument.name])
+            for past in self.transfers
+            if (past.instrument.venue, past.instrument.name) in now
+        ]
+
+    def past_of(self, instruments: Iterable[Instrument]) -> list[Fill | Transfer | Spent]:
+        """Return all that made the lots of these instruments, oldest first, as ``fills_of``.
+
+        ``Spent`` tells of fees that fills of other instruments paid in their coins.
+        """
+        now = {(instrument.venue, instrument.name): instrument for instrument in instruments}
+        found: list[tuple[int, Fill | Transfer | Spent]] = []
+        for past in self.fills:
+            key = (past.instrument.venue, past.instrument.name)
+            spent = spent_by(past.fill)
+            if key in now:
+                found.append((past.seq, _regrid(past, now[key])))
+            elif spent is not None and (key[0], spent.instrument) in now:
+                found.append((past.seq, spent))
+        for each in self.transfers:
+            key = (each.instrument.venue, each.instrument.name)
+            if key in now:
+                found.append((each.seq, _regrid_transfer(each, now[key])))
+        return [each for _, each in sorted(found, key=lambda pair: pair[0])]
+
+
+def _regrid_transfer(past: PastTransfer, now: Instrument) -> Transfer:
+    old, transfer = past.instrument, past.transfer
+    if old.lot_size == now.lot_size:
+        return transfer
+    return msgspec.structs.replace(
+        transfer,
+        qty_lots=now.lots(old.qty(transfer.qty_lots)),
+        fee_lots=now.lots(old.qty(transfer.fee_lots)),
+    )
+
 
 def _regrid(past: PastFill, now: Instrument) -> Fill:
     old, fill = past.instrument, past.fill
@@ -112,12 +165,12 @@ def load_history(state_dir: Path, before_seq: int | None = None) -> History:
     """
     if not (state_dir / DB_NAME).is_file():
         return History()
-    gathering = _Gathering()
+    gathering = Gathering()
     with reading(state_dir) as connection:
         for seq, stored_hash, body in events_to_read(connection, state_dir, before_seq):
             gathering.head = Head(seq, stored_hash)
             kind = form.kind_of(body)
-            if kind in KINDS and kind not in _WANTED:
+            if kind in KINDS and kind not in WANTED:
                 continue
             try:
                 gathering.take(seq, form.event_of(body, kind))
@@ -126,19 +179,22 @@ def load_history(state_dir: Path, before_seq: int | None = None) -> History:
     return gathering.history()
 
 
-class _Gathering:
-    """Reads the events once and keeps what ``History`` holds."""
+class Gathering:
+    """Takes the events in order, once, and keeps what ``History`` holds."""
 
     def __init__(self) -> None:
         self.head = EMPTY_HEAD
         self._run_count, self._last_run_id, self._is_clean, self._venue = 0, "", True, ""
         self._instruments: dict[str, Instrument] = {}
         self._fills: list[PastFill] = []
+        self._transfers: list[PastTransfer] = []
         self._open: dict[str, OpenOrder] = {}
         self._exits: dict[tuple[str, str], ExitsSet] = {}
         self._day_marked: DayMarked | None = None
 
-    def take(self, seq: int, event: LedgerEvent) -> None:
+    def take(  # noqa: C901 - one case an event type that is asked for
+        self, seq: int, event: LedgerEvent
+    ) -> None:
         self._is_clean = False
         match event:
             case RunStarted():
@@ -156,6 +212,11 @@ class _Gathering:
                     self._open.pop(client_order_id, None)
             case Filled():
                 self._fill(seq, event)
+            case Transferred(transfer=transfer):
+                instrument = self._instruments[transfer.instrument]
+                if not event.position_lots:
+                    self._exits.pop((instrument.venue, instrument.name), None)
+                self._transfers.append(PastTransfer(seq, instrument, transfer))
             case ExitsSet(instrument=name):
                 self._exits[self._instruments[name].venue, name] = event
             case DayMarked():
@@ -203,6 +264,7 @@ class _Gathering:
             is_clean=self._is_clean,
             head=self.head,
             fills=tuple(self._fills),
+            transfers=tuple(self._transfers),
             day_marked=self._day_marked,
             open_orders=self._open,
             exits=self._exits,

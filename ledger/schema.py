@@ -11,13 +11,17 @@ import sqlite3
 
 APPLICATION_ID = 0x54505752
 """``TPWR``: marks the file as a Tapewright ledger."""
-SCHEMA_VERSION = 3
-"""2 added ``CHECKPOINTS``, 3 ``projected``. An older ledger is brought up to it by the next writer
-that opens it, which makes all tables anew in the shape they have now; its events stay as they are.
+SCHEMA_VERSION = 4
+"""2 added ``CHECKPOINTS``, 3 ``projected``, 4 ``transfers`` and ``spent``.
+
+An older ledger is brought up to it by the next writer that opens it, which makes all tables anew in
+the shape they have now; its events stay as they are.
 """
 UNSIGNED_VERSION = 1
 TABLES_VERSION = 3
 """The first whose tables say of which event they are."""
+TRANSFERS_VERSION = 4
+"""The first that has the tables of transfers and of coins spent."""
 
 TRUTH = """
 CREATE TABLE events(
@@ -133,9 +137,41 @@ CREATE TABLE fills(
   UNIQUE(client_order_id, fill_id)
 ) STRICT;
 
+CREATE TABLE transfers(
+  seq INTEGER PRIMARY KEY,
+  ts TEXT NOT NULL,
+  run TEXT NOT NULL,
+  transfer_id TEXT NOT NULL UNIQUE,
+  venue TEXT NOT NULL,
+  instrument TEXT NOT NULL,
+  way TEXT NOT NULL,
+  quantity TEXT NOT NULL,
+  basis TEXT NOT NULL,
+  acquired_ts TEXT,
+  wallet TEXT NOT NULL,
+  fee TEXT NOT NULL,
+  position TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  note TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE spent(
+  seq INTEGER PRIMARY KEY,
+  ts TEXT NOT NULL,
+  run TEXT NOT NULL,
+  venue TEXT NOT NULL,
+  instrument TEXT NOT NULL,
+  coin TEXT NOT NULL,
+  quantity TEXT NOT NULL,
+  covered TEXT NOT NULL,
+  value TEXT,
+  currency TEXT NOT NULL,
+  value_source TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE lots(
-  open_seq INTEGER NOT NULL REFERENCES fills(seq),
-  close_seq INTEGER REFERENCES fills(seq),
+  open_seq INTEGER NOT NULL,
+  close_seq INTEGER,
   opened_ts TEXT NOT NULL,
   closed_ts TEXT,
   venue TEXT NOT NULL,
@@ -147,7 +183,8 @@ CREATE TABLE lots(
   open_fee TEXT NOT NULL,
   close_fee TEXT,
   realized_pnl TEXT,
-  UNIQUE(open_seq, close_seq)
+  closed_by TEXT,
+  UNIQUE(open_seq, close_seq, closed_by)
 ) STRICT;
 
 CREATE TABLE trail(
@@ -170,7 +207,9 @@ PROJECTION_KEYS = {
     "decisions": "seq",
     "orders": "seq",
     "fills": "seq",
-    "lots": "open_seq, close_seq",
+    "transfers": "seq",
+    "spent": "seq",
+    "lots": "open_seq, close_seq, closed_by",
     "trail": "ref, seq",
     "carried": "seq",
 }

@@ -22,9 +22,10 @@ DB_NAME = "ledger.db"
 NOTES_NAME = "checkpoints.txt"
 """Every checkpoint in order, each followed by an empty line."""
 RESUME_NAME = "ledger.resume"
+HOLD_NAME = "payloads.hold"
 OWN_FILES = (
     DB_NAME, f"{DB_NAME}-wal", f"{DB_NAME}-shm", witness.NAME, KEY_NAME, PUBLIC_NAME, NOTES_NAME,
-    RESUME_NAME, DRAFT_NAME,
+    RESUME_NAME, DRAFT_NAME, HOLD_NAME,
 )  # fmt: skip
 """What no export may replace."""
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
@@ -116,7 +117,10 @@ def check_kind(connection: sqlite3.Connection, path: Path) -> None:
         raise Failed(f"{path} is an SQLite file, but not a Tapewright ledger")
     version = version_of(connection)
     if version > SCHEMA_VERSION:
-        raise Failed(f"{path} has schema {version}, this program reads up to {SCHEMA_VERSION}")
+        raise Failed(
+            f"{path} has schema {version}, this program reads up to {SCHEMA_VERSION}: a newer "
+            "Tapewright wrote it; nothing was changed: use that one, or another --state DIR"
+        )
 
 
 @contextmanager

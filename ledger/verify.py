@@ -15,6 +15,8 @@ import msgspec
 
 from core.errors import Failed
 from ledger import witness
+from ledger.anchors_check import Judged, judge_anchors
+from ledger.anchors_rfc3161 import read_roots
 from ledger.chain import Head
 from ledger.coverage import Problem, Stored, older_problems, stored_notes
 from ledger.event_pass import Asked, checking
@@ -49,6 +51,10 @@ class Report(msgspec.Struct, frozen=True):
     """First bad seq first."""
     signed_text: str = ""
     """What the checkpoints add, in words."""
+    payloads_removed: int = 0
+    """By a rule, as events say."""
+    anchors: tuple[str, ...] = ()
+    """What each outsider attests and until when that can be checked, newest first."""
 
     @property
     def is_only_tables(self) -> bool:
@@ -59,19 +65,23 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def ok_text(self) -> str:
+        gone = self.payloads_removed
         return (
             f"ok seq {self.head.seq} hash {self.head.hash.hex()} runs {self.runs} fills "
             f"{self.fills}: form, chain, witness, tables and sums hold"
+            + (f"; {gone} payload(s) removed by rule, as events say" if gone else "")
         )
 
 
-def verify(state_dir: Path, against: Path | None = None) -> Report:
+def verify(state_dir: Path, against: Path | None = None, ca: Path | None = None) -> Report:
     """Return what is wrong with the ledger in ``state_dir``.
 
-    ``against`` is a file of older checkpoints that it must extend. Errors: ``UserError`` if there
-    is no ledger or no checkpoint in that file, ``Failed`` if SQLite cannot open the ledger.
+    ``against`` is a file of older checkpoints that it must extend, ``ca`` a PEM file of the CA that
+    time stamps must lead to. Errors: ``UserError`` if there is no ledger, or no checkpoint or CA in
+    that file, ``Failed`` if SQLite cannot open the ledger.
     """
     older = read_older(against) if against is not None else None
+    roots = read_roots(ca) if ca is not None else b""
     # The files first: while an engine writes, the database may only be ahead of them.
     seals = read_seals(state_dir)
     problems: list[Problem] = []
@@ -95,6 +105,7 @@ def verify(state_dir: Path, against: Path | None = None) -> Report:
             finally:
                 tables.close()
             problems += _clock_problems(connection, stored)
+            anchors = _judged_anchors(connection, state_dir, stored, roots)
             found = events_seen()
     problems += found.problems
     problems += _meant(tables.problems, found.problems)
@@ -105,10 +116,19 @@ def verify(state_dir: Path, against: Path | None = None) -> Report:
     if older is not None:
         judged = older.judged_by(seals.key, found.coverage.turns)
         problems += older_problems(older.name, judged, found.coverage)
+    problems += anchors.problems
     findings = [Finding(*problem) for problem in problems[:FINDINGS_MAX]]
     findings.sort(key=lambda finding: (finding.seq is None, finding.seq or 0))
     signed = signed_text(seals, version, stored, found.head.seq, older)
-    return Report(found.head, found.runs, tables.fills, tuple(findings), signed)
+    return Report(
+        found.head,
+        found.runs,
+        tables.fills,
+        tuple(findings),
+        signed,
+        found.payloads_removed,
+        anchors.lines,
+    )
 
 
 def _clock_problems(connection: sqlite3.Connection, stored: list[Stored]) -> list[Problem]:
@@ -116,6 +136,15 @@ def _clock_problems(connection: sqlite3.Connection, stored: list[Stored]) -> lis
         return list(clock_problems(connection, stored))
     except UNREADABLE as error:
         return [(None, f"run_clock cannot be read: {error}")]
+
+
+def _judged_anchors(
+    connection: sqlite3.Connection, state_dir: Path, stored: list[Stored], roots: bytes
+) -> Judged:
+    try:
+        return judge_anchors(connection, state_dir, stored, roots)
+    except UNREADABLE as error:
+        return Judged([(None, f"the anchors cannot be read: {error}")], ())
 
 
 def _meant(of_tables: list[Problem], of_events: list[Problem]) -> list[Problem]:

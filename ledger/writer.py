@@ -22,10 +22,13 @@ from ledger.audit import Audit
 from ledger.chain import Head, leaf_hash
 from ledger.commit import ClockRow, Committer, Entry, Item, NewKey, Payload, Signing
 from ledger.envelope import actor_of, seal
+from ledger.failure import failure_text
 from ledger.keys import SigningKey
 from ledger.lot_rows import Place
+from ledger.payloads import why_not_kept
 from ledger.rotation import rotate
-from ledger.store import open_for_writing
+from ledger.rows import Gathering
+from ledger.store import RESUME_NAME, open_for_writing
 from ledger.witness import GROUP_EVENTS_MAX
 
 GROUP_EVENTS = 64
@@ -51,8 +54,9 @@ class LedgerWriter:
         group_events: int = GROUP_EVENTS,
         sign_age_s: float = SIGN_AGE_S,
         connect: Callable[[Path], sqlite3.Connection] = open_for_writing,
+        gathering: Gathering | None = None,
     ) -> None:
-        """Open and check the ledger in ``state_dir``.
+        """Open and check the ledger in ``state_dir``; ``gathering`` takes what a run wants to know.
 
         Errors: ``Failed`` if chain, witness, checkpoints or file are not in order; ``UserError``
         for a key that others can read.
@@ -61,7 +65,7 @@ class LedgerWriter:
             raise InvariantError(f"group was {group_events}, allowed is 1 to {GROUP_EVENTS_MAX}")
         self._state_dir = state_dir
         self._group_events = group_events
-        self._disk = Committer(state_dir, group_events, connect)
+        self._disk = Committer(state_dir, group_events, connect, gathering)
         self._head, self._run = self._disk.head, self._disk.run
         self._venue = self._disk.projector.venue
         self._wake = threading.Condition()
@@ -70,6 +74,13 @@ class LedgerWriter:
         self._put_count = self._done_count = 0
         self._closing = False
         self._failure: str | None = None
+        refused = self._disk.resume_refused
+        self.start_text = (
+            f"the start walked all {self._head.seq:,} events: {RESUME_NAME} was refused, {refused}"
+            if refused
+            else ""
+        )
+        """What the trader should know of how the ledger was opened; mostly nothing."""
         self._audit = None if self._disk.is_walked_whole else Audit(state_dir)
         self._sign_age_s = sign_age_s
         self._sign_by_s = time.monotonic() + sign_age_s
@@ -111,11 +122,17 @@ class LedgerWriter:
             self._put(NewKey(new))
             return self.append(event, ts_ns)
 
-    def keep(self, data: bytes) -> None:
-        """Keep ``data`` as a payload, durable before any event appended after this."""
+    def keep(self, data: bytes) -> str:
+        """Keep ``data`` as a payload, durable before any event appended after this.
+
+        Returns why it is not kept: a disk nearly full is left to the events.
+        """
+        no_room = why_not_kept(self._state_dir)
         with self._wake:
             self._check_usable()
-            self._put(Payload(data))
+            if not no_room:
+                self._put(Payload(data))
+        return no_room
 
     def begin_run(self, run_id: str, wall_ns: int) -> None:
         """Note when a run began by the wall clock, outside the hashed events."""
@@ -197,7 +214,7 @@ class LedgerWriter:
                     self._audit.check()
             self._disk.end()
         except Exception as error:  # noqa: BLE001 - a thread's border: silence here loses events
-            self._fail(f"{type(error).__name__}: {error}")
+            self._fail(failure_text(error))
         finally:
             if self._audit is not None:
                 self._audit.close()

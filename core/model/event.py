@@ -6,6 +6,7 @@ into fixed decimal text (``ledger.canonical``). Wall-clock facts of a run stand 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,9 +15,10 @@ from core.model.decision import LimitCheck, Mode, Proposal, Verdict
 from core.model.difference import Difference, Remedy
 from core.model.exits import ExitKind, Exits
 from core.model.halt import PastHalt, RearmAsked
-from core.model.market import FeedState
+from core.model.market import FeedCause, FeedState
 from core.model.order import BrokerStart, Fill, Order
 from core.model.slippage import Arrival
+from core.model.transfer import Transfer
 
 
 class LedgerEvent(msgspec.Struct, frozen=True, tag_field="type"):
@@ -79,10 +81,12 @@ class Recovered(LedgerEvent, frozen=True, tag="RECOVERED"):
     note: str
 
 
-class FeedChanged(LedgerEvent, frozen=True, tag="FEED_CHANGED"):
+class FeedChanged(LedgerEvent, frozen=True, tag="FEED_CHANGED", omit_defaults=True):
     instrument: str
     state: FeedState
     reason: str
+    cause_code: FeedCause | None = None
+    """What changed the state, of which ``reason`` is the sentence; None in an older ledger."""
 
 
 class DecisionsTaken(LedgerEvent, frozen=True, tag="DECISIONS"):
@@ -187,10 +191,18 @@ class Filled(LedgerEvent, frozen=True, tag="FILL"):
     quantity: str
     notional: str
     realized_pnl: str
-    """Realized by this fill, fees of both legs included, in quote currency."""
+    """Realized by this fill, fees of both legs included, in quote currency.
+
+    NaN where the engine could not count the lots; it halts then, and the lots table says it.
+    """
     position_lots: int
     """Position after it."""
     rationale: str
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the engine could count its lots."""
+        return not Decimal(self.realized_pnl).is_nan()
 
 
 class SlippageMeasured(LedgerEvent, frozen=True, tag="SLIPPAGE"):
@@ -392,15 +404,75 @@ class DayMarked(LedgerEvent, frozen=True, tag="DAY_MARKED"):
 
 
 class FilesRemoved(LedgerEvent, frozen=True, tag="FILES_REMOVED"):
-    """Recordings that went to keep a folder within its bound: they can prove nothing any more."""
+    """Files that went to keep a folder within its bound: they can prove nothing any more."""
 
     kind: str
-    """``tape`` or ``capture``."""
+    """``tape``, ``capture`` or ``payload``."""
     names: tuple[str, ...]
-    """Oldest first."""
+    """Oldest first; of payloads the digests."""
     size_bytes: int
     bound_bytes: int
     """``[storage]``, of all runs together."""
+    rule: str = ""
+    """Of payloads: by which rule. What no rule named is missing, and ``ledger verify`` says so."""
+
+
+class Anchored(LedgerEvent, frozen=True, tag="ANCHORED"):
+    """Somebody outside attested a checkpoint: from then on it cannot have been made later."""
+
+    method: str
+    """``rfc3161`` (a time-stamping authority signed) or ``ots`` (OpenTimestamps)."""
+    size: int
+    """The checkpoint is that over seq 1 to this one."""
+    note_digest: str
+    """Sha256 of its text with signature, hex: all that left the machine."""
+    source: str
+    """Address of the authority, or of the calendars."""
+    digest: str
+    """Sha256 of the answer (``.tsr``, ``.ots``), which is a payload."""
+    size_bytes: int
+    at: str = ""
+    """The time attested, ISO 8601 UTC; empty where the proof names a block or is pending."""
+    roots: str = ""
+    """Sha256 of the CA certificates (PEM) that it was checked against, which are a payload."""
+    is_pending: bool = False
+    """A calendar has promised; nothing is proved until the upgrade, which is an event too."""
+
+
+class AnchorFailed(LedgerEvent, frozen=True, tag="ANCHOR_FAILED"):
+    """An anchor was asked for and did not come, or was not right; trading goes on."""
+
+    method: str
+    size: int
+    source: str
+    reason: str
+
+
+class MovedLot(msgspec.Struct, frozen=True):
+    """A parcel that left with a transfer, with what the other wallet needs to know of it."""
+
+    name: str
+    """Fill id or transfer id that opened it."""
+    quantity: str
+    basis: str
+    """What it cost, its share of the fee included, quote currency."""
+    acquired_ns: int
+
+
+class Transferred(LedgerEvent, frozen=True, tag="TRANSFER"):
+    """Coins came into the account from another wallet of the trader, or went to one."""
+
+    transfer: Transfer
+    quantity: str
+    fee_quantity: str
+    lots: tuple[MovedLot, ...]
+    """OUT: what went, oldest first; IN: empty, ``transfer`` has basis and date."""
+    realized_pnl: str
+    """Of the coins that paid the fee: their worth less their basis; 0 without a fee."""
+    position_lots: int
+    """Position after it."""
+    actor: str
+    note: str
 
 
 AnyEvent = (
@@ -408,5 +480,5 @@ AnyEvent = (
     | OrderIntended | OrderChanged | CancelIntended | Filled | KillTripped | Rearmed | ModeChanged
     | CommandRefused | FilesRemoved | DecisionsTaken | InputTaken | ClockRead | FileRecorded
     | KeyRotated | SlippageMeasured | MarkedOut | Reconciled | DifferenceResolved | DayMarked
-    | ExitsSet | ExitTriggered | ExitsBlind
+    | Transferred | ExitsSet | ExitTriggered | ExitsBlind | Anchored | AnchorFailed
 )  # fmt: skip

@@ -108,6 +108,8 @@ class Fill(msgspec.Struct, frozen=True):
     """What a fee in another currency was worth in quote currency when it was paid."""
     fee_value_source: str = ""
     """Where that price came from, such as ``binance BNBUSDT mid``; empty without one."""
+    fee_from: str = ""
+    """Instrument of this venue out of whose lots a fee in coins was paid; empty: none has them."""
     closes: tuple[str, ...] = ()
     """The lots that its order had chosen to close, as in the order's durable intent."""
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from cli.ledger import ledger_app
+from cli.ledger_export import TableName
 from cli.main import main
 from core.model.event import KillTripped
 from core.state import EngineLock, StateDir
+from ledger.export.tables import TABLES
 from ledger.store import DB_NAME
 from ledger.writer import LedgerWriter
 from tests.ledger import factory
@@ -275,6 +277,7 @@ def test_id_without_a_story_exits_with_two(
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     names = [command.callback.__name__ for command in ledger_app.registered_commands]  # type: ignore[union-attr]
     assert names == [
+        "anchor",
         "binder",
         "export",
         "rebuild",
@@ -313,3 +316,7 @@ def test_verify_and_export_to_a_pipe_load_no_screen_and_no_polars(state: Path) -
     assert lines[0].startswith("ok seq 20")
     assert lines[1].startswith("seq,ts,venue")
     assert lines[-1] == "[]"
+
+
+def test_export_offers_every_table_that_there_is() -> None:
+    assert {name.value for name in TableName} == set(TABLES)

@@ -9,10 +9,12 @@ import pytest
 from cli.main import main
 from core.control import Ack, GetSnapshot, Picture
 from core.latch import KillLatch
+from core.model.event import Anchored, AnchorFailed
 from core.snapshot import Snapshot
 from core.state import EngineLock, StateDir
 from tests.cli.conftest import FakeEngine
 from tests.core.sample import NOON_NS, SNAPSHOT
+from tests.ledger import factory
 
 
 def status(state: StateDir, *words: str) -> int:
@@ -110,7 +112,24 @@ def test_json_without_an_engine_has_the_same_shape(
             "since": "1970-01-01T00:00:00.000000000Z",
         },
         "halts": {},
+        "anchors": "",
     }
+
+
+def test_what_outsiders_attest_is_shown_with_and_without_an_engine(
+    state: StateDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    factory.write_day(state.path)
+    (state.path / "anchors").mkdir()
+    anchored = Anchored("ots", 20, "ab" * 32, "https://a.example", "cd" * 32, 135, is_pending=True)
+    failed = AnchorFailed("rfc3161", 20, "http://tsa.example", "it did not answer\x1b[2J in time")
+    factory.write(state.path, [factory.Dated(each, NOON_NS) for each in (anchored, failed)])
+    assert status(state) == 3
+    shown = capsys.readouterr().out
+    assert "anchored  seq 1 to 20 ots pending; 1 wait for a block; 1 failed since, last" in shown
+    assert "\x1b" not in shown
+    status(state, "--json")
+    assert json.loads(capsys.readouterr().out)["anchors"].startswith("seq 1 to 20 ots pending")
 
 
 def test_status_makes_no_directory(state: StateDir) -> None:

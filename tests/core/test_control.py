@@ -22,6 +22,7 @@ from core.control import (
     GetSnapshot,
     Kill,
     KillAll,
+    MoveCoins,
     Picture,
     Rearm,
     ReducePosition,
@@ -40,6 +41,7 @@ from core.errors import TryAgain
 from core.model.decision import Mode
 from core.model.difference import Remedy
 from core.model.exits import ExitKind
+from core.model.transfer import TransferWay
 from tests.core.sample import SNAPSHOT
 
 ALL = [
@@ -57,6 +59,7 @@ ALL = [
     Rearm(reason="r", scope="strategy"),
     Compare(),
     ResolveDifference(key="o", remedy=Remedy.KEEP, reason="r"),
+    MoveCoins("SIM-USD", TransferWay.IN, "0.5", "cold", "40.2", 1, "0.01", "1", "n"),
     SetMode(mode=Mode.AUTO),
     Stop(),
 ]

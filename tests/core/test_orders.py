@@ -17,7 +17,8 @@ from core.model.order import (
     Side,
     TimeInForce,
 )
-from core.orders import QUEUE_BOUND, SETTLE_NS, Applied, Orders, OrderState
+from core.order_state import Applied, OrderState
+from core.orders import QUEUE_BOUND, SETTLE_NS, Orders
 
 NAME = "BTCUSDT"
 

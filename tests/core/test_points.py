@@ -120,6 +120,21 @@ def test_few_points_do_not_wait_for_long() -> None:
     assert event.last_ns - event.first_ns == AGE_NS == 60 * NS_PER_S
 
 
+def test_points_that_the_disk_has_no_room_for_are_named_at_once_and_the_trader_is_told() -> None:
+    held = bench()
+    held.pass_ms(CADENCE_MS)
+    held.sink.no_room = "disk: 7 MiB free, 256 are left to the events"
+    held.engine.points.flush()
+    named, gone = (event for _, event, _ in held.sink.events[-2:])
+    assert isinstance(named, ev.DecisionsTaken)
+    assert gone == ev.FilesRemoved(
+        "payload", (named.digest,), named.size_bytes, 0, held.sink.no_room
+    )
+    assert held.sink.kept == []
+    assert f"{named.count} decision points are not kept" in held.engine.context.notices[-1].text
+    assert not held.engine.context.halted
+
+
 def test_a_broken_ledger_halts_and_does_not_stop_the_engine() -> None:
     held = bench()
     held.pass_ms(CADENCE_MS)

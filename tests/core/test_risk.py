@@ -214,9 +214,9 @@ def test_only_listed_instruments_are_entered(listed: tuple[str, ...], is_allowed
         (24 * 10, "Thu 2026-11-26 12:00 New York | no session on a holiday"),
         (24 * 11, ""),
         (24 * 11 + 1, "Fri 2026-11-27 13:00 New York | 09:30 to 13:00"),
-        (24 * 778,
-         "Tue 2029-01-02 12:00 New York | a calendar beyond 2028: add to [risk] stock_holidays"),
-        (-24 * 4_788, ""),  # a recording of 2013, which the calendar does not reach back to
+        (24 * 777, "Mon 2029-01-01 12:00 New York | no session on a holiday"),
+        (24 * 778, ""),  # no list of years ends
+        (-24 * 4_788, ""),  # a recording of 2013
     ],
 )  # fmt: skip
 def test_a_stock_is_entered_in_its_session_alone(hours: float, told: str) -> None:
@@ -227,6 +227,15 @@ def test_a_stock_is_entered_in_its_session_alone(hours: float, told: str) -> Non
     else:
         assert check(order(), seen, LIMITS).allowed
     assert check(closing(), msgspec.structs.replace(seen, position_lots=LOTS), LIMITS).allowed
+
+
+def test_days_that_follow_no_rule_are_told_by_the_settings() -> None:
+    seen = view(instrument=STOCK, now_ns=MONDAY_NOON_NS + 2 * 3_600 * 10**9)
+    mourning = limits(stock_holidays=("2026-11-16",))
+    assert refusal("trading_hours", order(), seen, mourning).endswith("| no session on a holiday")
+    short = limits(stock_early_closes=("2026-11-16",))
+    assert refusal("trading_hours", order(), seen, short).endswith("| 09:30 to 13:00")
+    assert check(order(), seen, LIMITS).allowed
 
 
 def test_the_session_follows_new_york_through_its_change_of_clocks() -> None:

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +19,11 @@ from agents.registry import SHIPPED, load_model, save_model
 from cli.receipt import make_receipt
 from core.control import CloseTrade, Confirm, KillAll, Rearm, Stop
 from core.errors import UserError
+from core.model.event import FilesRemoved
 from ledger import canonical, keys
 from ledger.payloads import FOLDER
 from ledger.receipt import Receipt, words, write_receipt
+from ledger.writer import LedgerWriter
 from tests.journeys.program import (
     ask,
     command,
@@ -227,6 +230,28 @@ def test_an_altered_payload_is_no_equal_replay(recorded: Recorded) -> None:
         path.write_bytes(kept)
     assert not receipt.is_equal
     assert any("was altered" in note for note in receipt.notes)
+
+
+def test_points_removed_by_the_bound_are_compared_by_their_digest(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    state = tmp_path / "s"
+    shutil.copytree(recorded.state, state)
+    path = next((state / FOLDER).rglob("*.gz"))
+    path.unlink()
+    assert any("is missing" in note for note in make_receipt(state, "last", []).notes)
+    writer = LedgerWriter(state)
+    writer.append(FilesRemoved("payload", (path.stem,), 1, 1, "rule"), 2**62)
+    writer.close()
+    receipt = make_receipt(state, "last", [])
+    assert receipt.is_equal
+    assert len(receipt.points) > 250
+    assert "compared by the digest" in "\n".join(words(receipt))
+    config = tmp_path / "limit.toml"
+    config.write_text("[risk]\nmax_orders_per_minute = 3\n")
+    parted = make_receipt(state, "last", [], config)
+    assert not parted.is_equal
+    assert any(row.expected == "removed" for row in parted.points)
 
 
 SIM = "cadence_ms = 100\n[sim]\nhistory_s = 120\nspeed = 20\n[blend]\nmin_labels = 20\n"

@@ -61,6 +61,12 @@ async def test_a_cut_at_one_venue_is_nothing_to_the_other_and_each_is_recorded(
             assert find(seen, "BTCUSDT").feed.resyncs == 0
             assert find(seen, "BTCUSDT").feed.state == "live"
             assert len(binance.sockets) == 1
+            coinbase.refusals = [503] * 100  # the run is to end while it is away
+            coinbase.cut()
+            await asyncio.to_thread(
+                wait_for, state, process,
+                lambda p: find(p, "BTC-USD").feed.state != "live",
+            )  # fmt: skip
         finally:
             process.terminate()
             _, narration = await asyncio.to_thread(process.communicate, timeout=30)
@@ -71,6 +77,16 @@ async def test_a_cut_at_one_venue_is_nothing_to_the_other_and_each_is_recorded(
     ]
     done = tapewright("ledger", "verify", "--state", state)
     assert done.returncode == 0, done.stderr
+    receipt = tmp_path / "receipt.json"
+    done = tapewright("ledger", "replay", "last", "--state", state, "--out", receipt)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = json.loads(receipt.read_bytes())["receipt"]["counts"]
+    assert counts["events"] == counts["events_equal"] > 5  # the cuts are told by some
+    assert counts["points"] == counts["points_equal"] > 0
+    capture, *_ = (state / "captures").glob("coinbase-*")
+    done = tapewright("ledger", "replay", "last", "--state", state, "--capture", capture)
+    assert done.returncode == 1
+    assert "no recording of binance is given" in done.stdout
     for capture in (state / "captures").iterdir():
         done = tapewright("replay", capture, "--headless", "--summary", "-", "--state",
                           tmp_path / capture.name[:8], "--config", practice(tmp_path))  # fmt: skip

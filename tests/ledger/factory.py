@@ -25,6 +25,8 @@ from core.model.decision import (
 )
 from core.model.difference import Difference, DifferenceKind, Remedy
 from core.model.event import (
+    Anchored,
+    AnchorFailed,
     Answered,
     CancelIntended,
     ClockRead,
@@ -56,11 +58,14 @@ from core.model.event import (
     RunEnded,
     RunStarted,
     SlippageMeasured,
+    Transferred,
 )
 from core.model.exits import ExitKind, Exits
 from core.model.instrument import Instrument, plain
 from core.model.market import FeedState
 from core.model.order import Fill, Order, Side, TimeInForce
+from core.model.transfer import Transfer, TransferWay
+from core.transfers import move, moved_lots
 from ledger import witness
 from ledger.keys import KEY_NAME, PUBLIC_NAME
 from ledger.store import DB_NAME, NOTES_NAME
@@ -241,6 +246,34 @@ def day(run_id: str = "run-1") -> list[Dated]:
     ]
 
 
+def transferred(book: FifoBook, fee_lots: int = 5) -> list[Transferred]:
+    """Return coins that came, and some of them that went with a fee; ``book`` takes both."""
+    coming = Transfer(
+        "t-1", "SIM-USD", TransferWay.IN, 1_000, "cold wallet", START_NS, START_NS - NS_PER_S,
+        Decimal("80.005"),
+    )  # fmt: skip
+    going = Transfer(
+        "t-2", "SIM-USD", TransferWay.OUT, 400, "cold wallet", START_NS, fee_lots=fee_lots,
+        fee_value=Decimal("0.5"), fee_value_source="sim SIM-USD mid",
+    )  # fmt: skip
+    return [moved(book, transfer) for transfer in (coming, going)]
+
+
+def moved(book: FifoBook, transfer: Transfer) -> Transferred:
+    """Return a transfer that agrees with the lots of ``book``, which takes it."""
+    done, instrument = move(book, transfer), book.instrument
+    return Transferred(
+        transfer=transfer,
+        quantity=instrument.qty_text(transfer.qty_lots),
+        fee_quantity=instrument.qty_text(transfer.fee_lots),
+        lots=moved_lots(book, done.given),
+        realized_pnl=plain(done.realized),
+        position_lots=book.position_lots,
+        actor="human:trader",
+        note="to sell it here",
+    )
+
+
 def one_of_each() -> list[LedgerEvent]:
     """Return at least one event of every type, in an order the tables take."""
     events = [dated.event for dated in day()]
@@ -292,7 +325,19 @@ def one_of_each() -> list[LedgerEvent]:
         Reconciled("sim", {"SIM-USD": 3}, ("web-1",), 2, (DIFFERENCE,)),
         DifferenceResolved(DIFFERENCE, Remedy.ADOPT, "human:trader", "filled on the web page"),
         DayMarked(20_454, ("sim:SIM-USD",), {"USD": "-1.25"}),
+        *transferred(FifoBook(INSTRUMENT)),
         FilesRemoved("tape", ("sim-2026-03-01T000000-000-000000.tape",), 16_777_216, 2_147_483_648),
+        Anchored(
+            "rfc3161",
+            512,
+            "12" * 32,
+            "http://tsa.example/tsr",
+            "ab" * 32,
+            881,
+            at="2026-03-01T09:00:00.000000000Z",
+            roots="cd" * 32,
+        ),
+        AnchorFailed("ots", 512, "https://calendar.example", "it did not answer in time"),
     ]
 
 

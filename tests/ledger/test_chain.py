@@ -12,7 +12,7 @@ from ledger.chain import EMPTY_HEAD, GENESIS, ChainWalk, leaf_hash
 from ledger.envelope import seal
 from tests.ledger import factory
 
-DAY_HASH = "c12fdf9c3b51a211ee36184028115ca67e428ae956854d7634d565137b81840d"
+DAY_HASH = "0cc9d8aa1988c870740f89b387ad4601eedc108c413e7701a9851aab278f17a6"
 
 
 def _rows(count: int) -> list[tuple[int, bytes, bytes]]:

@@ -98,6 +98,8 @@ def test_csv_text_comes_back_and_never_starts_a_formula(text: str) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_holds_the_same_rows_in_every_format(state: Path, table: str) -> None:
+    moved = [factory.run_started("run-2"), *factory.transferred(FifoBook(factory.INSTRUMENT))]
+    factory.write(state, [factory.Dated(event, factory.START_NS) for event in moved])
     columns = TABLES[table].columns
     from_csv = list(csv.DictReader(io.StringIO(_text(state, table, "csv"), newline="")))
     from_json = json.loads(_text(state, table, "json"))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from core.errors import Failed
+from core.lots import FifoBook
+from core.model.order import Side
 from core.state import StateDir
 from ledger import commit, keys, recovery, resume, rows, witness, writer
+from ledger.book_state import BookState, book_of, states_of
 from ledger.coverage import stored_notes
 from ledger.issue import sign_head
 from ledger.projections import Projector
@@ -55,8 +59,12 @@ def _walked_from(state_dir: Path) -> int:
 
 
 def _walk_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery, "find_start", lambda *_: None)
-    monkeypatch.setattr(resume, "find_start", lambda *_: None)
+    for module in (recovery, resume):
+        monkeypatch.setattr(module, "find_start", _refuse)
+
+
+def _refuse(*_: object) -> None:
+    raise resume.Refused("the test says so")
 
 
 def test_short_ledger_has_no_resume(tmp_path: Path) -> None:
@@ -154,6 +162,101 @@ def test_resume_of_another_key_means_a_walk(state: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("act", "why"),
+    [
+        (lambda path: path.unlink(), "it cannot be read (No such file or directory)"),
+        (lambda path: path.write_bytes(b""), "it is not as the ledger's key signed it"),
+        (lambda path: path.write_bytes(b"{}\n\n"), "it is not as the ledger's key signed it"),
+        (lambda path: path.with_name(witness.NAME).unlink(), "there is no witness"),
+    ],
+)
+def test_refused_resume_is_told_with_the_reason(
+    state: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object], why: str
+) -> None:
+    monkeypatch.setattr(recovery, "RESUME_EVENTS_MIN", 10)
+    act(state / RESUME_NAME)
+    with closing(open_for_writing(state)) as connection, suppress(Failed):
+        found = recover(connection, state, Projector(connection))
+        assert found.resume_refused == why
+        return
+    assert why == "there is no witness"  # and so the ledger is refused for that
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_history_gathered_on_the_way_is_what_the_ledger_says_when_read_again(
+    state: Path, *, is_quick: bool
+) -> None:
+    LedgerWriter(state).close()
+    if not is_quick:
+        (state / RESUME_NAME).unlink()
+    gathering = rows.Gathering()
+    LedgerWriter(state, gathering=gathering).close()
+    history = gathering.history()
+    assert history == rows.load_history(state)
+    assert len(history.fills) == 6
+    assert history.open_orders
+
+
+def _books_after(state_dir: Path) -> list[dict[str, object]]:
+    with closing(open_for_writing(state_dir)) as connection:
+        projector = Projector(connection)
+        recover(connection, state_dir, projector)
+        return [vars(book) for book in projector.lots.books()]
+
+
+@pytest.mark.parametrize("lots_max", [2_000, 0])
+def test_lots_of_a_quick_start_are_those_of_a_walk(
+    state: Path, monkeypatch: pytest.MonkeyPatch, lots_max: int
+) -> None:
+    """Also where there were too many for the file: then it has none, and fills are counted."""
+    monkeypatch.setattr(resume, "LOTS_MAX", lots_max)
+    held = factory.day("run-4")[:10]  # bought and not sold yet
+    factory.write(state, held)
+    (state / RESUME_NAME).unlink()
+    LedgerWriter(state).close()
+    found = resume.read(state, _public(state))
+    assert (found.books is None) is (lots_max == 0)
+    assert _walked_from(state) > 1
+    quick = _books_after(state)
+    _walk_all(monkeypatch)
+    walked = _books_after(state)
+    assert quick == walked
+    assert [book["position_lots"] for book in quick] != [0]
+
+
+def test_a_book_state_holds_all_of_a_book() -> None:
+    book = FifoBook(factory.INSTRUMENT)
+    assert set(BookState.__struct_fields__) == vars(book).keys()
+    book.apply(factory.filled(book, "f", "o", "d", Side.BUY, 10_002, 10_000).fill)
+    (state,) = states_of([book])
+    again = msgspec.json.decode(msgspec.json.encode(state), type=BookState)
+    assert vars(book_of(again)) == vars(book)
+
+
+def test_resume_of_another_version_means_a_walk_that_says_so(state: Path) -> None:
+    path = state / RESUME_NAME
+    path.write_bytes(path.read_bytes().replace(resume.FORM.encode(), b"tapewright-resume/1", 1))
+    with pytest.raises(resume.Refused, match="it is of another version of this program"):
+        resume.read(state, _public(state))
+
+
+def test_start_tells_of_a_refused_resume_in_one_line_and_of_a_good_one_nothing(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "RESUME_EVENTS_MIN", 10)
+    quick = LedgerWriter(state)
+    quick.close()
+    assert quick.start_text == ""
+    (state / RESUME_NAME).write_bytes(b"x")
+    walked = LedgerWriter(state)
+    walked.close()
+    assert walked.start_text == (
+        "the start walked all 47 events: ledger.resume was refused, it is not as the ledger's key "
+        "signed it"
+    )
+
+
+@pytest.mark.parametrize(
     "act",
     [
         "UPDATE events SET body = CAST(replace(CAST(body AS TEXT), '100.02', '100.01') AS BLOB)"
@@ -188,8 +291,12 @@ def test_change_that_a_quick_start_does_not_see_fails_the_writer_by_its_audit(
     monkeypatch.setattr(writer, "LOOK_UP_S", 0.02)
     ledger = LedgerWriter(state)
     try:
-        assert _failure_of(ledger).startswith(
-            "Failed: the ledger does not verify: seq 4: the hash is not that of the body"
+        failure = _failure_of(ledger)
+        assert failure.startswith(
+            "the ledger does not verify: seq 4: the hash is not that of the body"
+        )
+        assert failure.endswith(
+            "; run: tapewright ledger verify, then put back a copy that verifies"
         )
     finally:
         ledger.close()
