@@ -1,9 +1,10 @@
 """The engine with one fault built in, which begins when a file named ``FAULT`` appears.
 
-python bench/faulty_engine.py block_python|block_c|pnl|none WORDS...
+python bench/faulty_engine.py block_python|block_c|pnl|lots|none WORDS...
 
 ``block_python`` sleeps in the loop, ``block_c`` holds the interpreter in C code that no signal
-handler interrupts, ``pnl`` raises in everything that counts profit. WORDS are tapewright's.
+handler interrupts, ``pnl`` raises in everything that counts profit, ``lots`` half way
+through counting any fill, in the engine and in the ledger's tables. WORDS are tapewright's.
 """
 
 from __future__ import annotations
@@ -63,6 +64,19 @@ def break_profit(words: list[str]) -> None:
     breaking(FifoBook, "unrealized")
 
 
+def break_lots(words: list[str]) -> None:
+    """Let every fill raise while it is counted into lots, once the mark is there."""
+    apply = FifoBook.apply
+
+    def broken(self: FifoBook, *given: Any) -> Any:
+        if has_begun(words):
+            self.open_lots.clear()
+            raise ArithmeticError("a lot without a price")
+        return apply(self, *given)
+
+    FifoBook.apply = broken  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
     fault, words = sys.argv[1], sys.argv[2:]
     match fault:
@@ -70,4 +84,6 @@ if __name__ == "__main__":
             block(words, in_c=fault == "block_c")
         case "pnl":
             break_profit(words)
+        case "lots":
+            break_lots(words)
     sys.exit(main(words))

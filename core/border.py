@@ -25,6 +25,11 @@ class Border:
         """The traceback of it."""
         self._name = name
 
+    def fail(self, because_of: Border) -> None:
+        """Fail as another part has, on which this one rests."""
+        if not self.failure:
+            self.failure, self.trace = because_of.failure, because_of.trace
+
     def ask(self, work: Callable[[], T], otherwise: T) -> T:
         """Return what ``work`` returns, or ``otherwise`` once anything in the part has failed."""
         if self.failure:

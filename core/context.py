@@ -112,12 +112,16 @@ class RunContext:
             self.unwritten += 1
             return 0
 
-    def keep(self, data: bytes) -> None:
-        """Keep a payload for the next event; a broken ledger loses it and halts the run."""
+    def keep(self, data: bytes) -> str:
+        """Keep a payload for the next event; return why the disk has no room for it, or nothing.
+
+        A broken ledger loses it and halts the run.
+        """
         try:
-            self._sink.keep(data)
+            return self._sink.keep(data)
         except InvariantError as error:
             self.lose_ledger(str(error))
+            return ""
 
     def lose_ledger(self, why: str) -> None:
         """Halt: without a ledger nothing new may be traded."""

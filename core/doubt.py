@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from core.clock import NS_PER_MS, NS_PER_S
 from core.context import RunContext
-from core.orders import Orders, OrderState
+from core.order_state import OrderState
+from core.orders import Orders
 
 SILENT_NS = 4_000 * NS_PER_MS
 """An order whose end the venue owes us for so long is UNKNOWN; the trader is told within 5 s."""

@@ -22,12 +22,13 @@ from core.execution import Execution
 from core.feeds.protocol import FeedProtocol
 from core.kill import KillSwitch
 from core.limits.size import size_share
-from core.lots import LotMethod
 from core.model import event as ev
 from core.model.decision import Action, Mode
+from core.model.lot import LotMethod
 from core.model.market import FeedStateChanged, MarketEvent, TradePrint
 from core.model.order import Fill, OrderReport
-from core.orders import OrderState
+from core.model.transfer import Spent, Transfer
+from core.order_state import OrderState
 from core.pauses import FAILED_EXITS_MAX, Pauses
 from core.points import DecisionPoints, Weighed
 from core.ports import EventSink, Latch, Policy
@@ -53,8 +54,8 @@ class EngineSetup(msgspec.Struct, frozen=True):
     fees_by_venue: dict[str, Decimal] = {}
     """Of a run on several venues: the taker fee of each."""
     policy: Policy | None = None
-    fills: tuple[Fill, ...] = ()
-    """Fills of this venue from the ledger, oldest first."""
+    fills: tuple[Fill | Transfer | Spent, ...] = ()
+    """Fills of this venue from the ledger, oldest first, with the transfers between them."""
     exits: dict[str, ev.ExitsSet] = {}
     """The last EXITS of each open position in the ledger, by instrument."""
     day_marked: ev.DayMarked | None = None
@@ -83,6 +84,7 @@ class Engine:
         self.execution = Execution(
             self.context, self.by_name, self.account, setup.settings.risk, setup.settings.slippage
         )
+        self.execution.note_booked(each for each in setup.fills if isinstance(each, Fill))
         self.pauses = Pauses(int(setup.settings.strategy.cooldown_s * NS_PER_S))
         self.proposals = Proposals(
             self.context, self.execution, self.account, self.pauses, setup.settings.strategy
@@ -190,6 +192,8 @@ class Engine:
 
     def _halt_without_money(self) -> None:
         """Profit cannot be counted any more: nothing new, and what is open is closed."""
+        if self.account.counting.failure:
+            self.context.pnl.fail(self.account.counting)
         if self.context.pnl.failure and not self._has_lost_money:
             self._has_lost_money = True
             self.kill_all("system", self.context.pnl.failure)
@@ -216,7 +220,7 @@ class Engine:
     def _on_feed_state(self, desk: Desk, event: FeedStateChanged) -> None:
         name = desk.instrument.name
         self.context.journal(
-            ev.FeedChanged(instrument=name, state=event.state, reason=event.reason)
+            ev.FeedChanged(name, event.state, event.reason, cause_code=event.cause)
         )
         if not desk.is_live:
             desk.on_doubt()
@@ -227,6 +231,7 @@ class Engine:
         known = self.execution.orders.states.get(report.client_order_id)
         was_open = known is not None and not known.status.is_closed
         state = self.execution.on_report(report)
+        self._halt_without_money()
         if report.fill is not None and not self.context.halted:
             name = report.fill.instrument
             why = self.context.pnl.ask(lambda: self.execution.guard.tripped(name), "")

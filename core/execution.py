@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import msgspec
@@ -24,12 +24,15 @@ from core.gate import Gate
 from core.model import event as ev
 from core.model.instrument import plain
 from core.model.order import BrokerOrder, Fill, Order, OrderReport, OrderStatus, Side, TimeInForce
-from core.orders import Orders, OrderState
+from core.order_state import OrderState
+from core.orders import Orders
 from core.risk import GateVerdict
 from core.strategy import limit_for
 
 FILLS_KEPT = 50
 RATIONALES_KEPT = 500
+BOOKED_KEPT = 4_096
+"""Fills known without asking the ledger."""
 CLOSE_TRIES_MAX = 40
 CLOSE_RETRY_NS = 250 * NS_PER_MS
 
@@ -83,7 +86,7 @@ class Execution:
         self.failed_exits: dict[str, int] = {}
         """Exit orders in a row that ended without a fill, by instrument."""
         self.knows_fill: Callable[[Fill], bool] = lambda _: False
-        """Whether the ledger has a fill; asked about orders that are forgotten here."""
+        """Whether the ledger has a fill; asked about those that are forgotten here."""
         self.find_order: Callable[[str], BrokerOrder | None] = lambda _: None
         """What works at the broker under an id; set where there is a broker to ask."""
         self.past_status: Callable[[str], OrderStatus | None] = lambda _: None
@@ -91,6 +94,8 @@ class Execution:
         self.must_compare = False
         """Something was said that does not fit: compare with the broker before new risk."""
         self._rationales: dict[str, str] = {}
+        self._booked: dict[tuple[str, str], None] = {}
+        """The newest fills in the ledger, by instrument and fill id."""
 
     # --- out ------------------------------------------------------------------------------------
 
@@ -214,7 +219,7 @@ class Execution:
         was = self.orders.states[key].status
         applied = self.orders.apply(report)
         state, fill = applied.state, applied.fill
-        if fill is not None and not state.intent_seq and self.knows_fill(fill):
+        if fill is not None and not state.intent_seq and self.has_booked(fill):
             fill = None  # an order that an earlier run met too: this fill was booked then
         state.heard_ns = self.context.now_ns
         if fill is not None:
@@ -240,7 +245,7 @@ class Execution:
         """
         fill = report.fill
         is_ours = self.context.is_own_id(report.client_order_id)
-        if fill is None or fill.instrument not in self.desks or self.knows_fill(fill):
+        if fill is None or fill.instrument not in self.desks or self.has_booked(fill):
             self.orders.queue.late_reports += 1
             self.must_compare = self.must_compare or not is_ours
             return False
@@ -294,13 +299,31 @@ class Execution:
             self.orders.lose_sight(state, why)
         self.changed(self.orders.mark_ended(client_order_id, why))
 
+    def note_booked(self, fills: Iterable[Fill]) -> None:
+        """Remember the newest fills that are in the ledger."""
+        for fill in fills:
+            self._booked[fill.instrument, fill.fill_id] = None
+            if len(self._booked) > BOOKED_KEPT:
+                del self._booked[next(iter(self._booked))]
+
+    def has_booked(self, fill: Fill) -> bool:
+        """Tell whether a fill has been booked, in this run or before."""
+        return (fill.instrument, fill.fill_id) in self._booked or self.knows_fill(fill)
+
     def book(self, fill: Fill, decision_id: str, rationale: str, cause: int | None) -> Decimal:
         """Take a fill into the account and the ledger; return what it realized.
 
-        Called for fills of orders, and for a position that is adopted from the broker.
+        Called for fills of orders, and for a position that is adopted from the broker. Where its
+        lots cannot be counted, position and ledger have it all the same.
         """
         instrument = self.desks[fill.instrument].instrument
-        realized, _ = self.account.apply(fill)
+        bare, counting = fill, self.account.counting
+        fill = counting.ask(lambda: self.account.with_fee_facts(bare), bare)
+        realized = self.account.take(fill)
+        if counting.failure:
+            self.context.pnl.fail(counting)
+            text = f"fill {fill.fill_id} is in the position, its profit is not known"
+            self.context.notify("error", f"{text}: {counting.failure}")
         event = ev.Filled(
             fill=fill,
             decision_id=decision_id,
@@ -312,6 +335,7 @@ class Execution:
             rationale=rationale,
         )
         seq = self.context.journal(event, cause)
+        self.note_booked((fill,))
         self.fills.appendleft(FilledRow(seq, fill, realized, rationale))
         self.on_booked(fill, seq)
         return realized

@@ -42,7 +42,9 @@ class _Purse(msgspec.Struct):
 
     realized_start: Decimal
     open_start: Decimal | None
-    """Unrealized when the run started; None until a look has found all its positions marked."""
+    """Open gain when the run started; None until a look has found all its positions marked."""
+    carried_start: Decimal = ZERO
+    """``QuoteAccount.carried`` of coins that were gone again when the run started."""
     realized_peak: Decimal = ZERO
     peak: Decimal = ZERO
     newest: deque[Decimal] = msgspec.field(default_factory=lambda: deque(maxlen=LOOKS))
@@ -61,7 +63,11 @@ class LossWatch:
         self._trips: dict[str, Decimal] = {}
         """Realized by the round trip on its way, by instrument."""
         self._purses = {
-            quote: _Purse(money.realized, None if _holds(money) else ZERO)
+            quote: _Purse(
+                money.realized,
+                None if _holds(money) else ZERO,
+                ZERO if _holds_moved(money) else money.carried,
+            )
             for quote, money in account.by_quote.items()
         }
 
@@ -78,10 +84,10 @@ class LossWatch:
         )
 
     def _session(self, purse: _Purse, money: QuoteAccount) -> Decimal | None:
-        unrealized = money.unrealized()
-        if unrealized is None or purse.open_start is None:
+        gain = money.open_gain()
+        if gain is None or purse.open_start is None:
             return None
-        return money.realized - purse.realized_start + unrealized - purse.open_start
+        return money.realized - purse.realized_start + gain - purse.open_start
 
     def note_fill(self, fill: Fill, realized: Decimal, now_ns: int) -> str:
         """Take what a fill realized; return what the trader must know, or nothing.
@@ -117,10 +123,12 @@ class LossWatch:
         purse, limits = self._purses[money.quote], self._limits
         realized = money.realized - purse.realized_start
         purse.realized_peak = max(purse.realized_peak, realized)
-        # A loss that was open when the run started is not lost by it, if closed at the same price.
-        carried = min(purse.open_start or ZERO, ZERO)
+        # A loss that was open when the run started is not lost by it, if closed at the same price;
+        # neither is one that came with coins from another wallet.
+        moved = money.carried - purse.carried_start
+        carried = min((purse.open_start or ZERO) + moved, ZERO)
         session, fallen = realized - carried, purse.realized_peak - realized + carried
-        today = money.realized_today(now_ns)
+        today = money.realized_today(now_ns) - min(moved, ZERO)
         reached = (
             (today <= -limits.max_daily_loss, "daily loss", today, -limits.max_daily_loss),
             (session <= -limits.max_session_loss, "session loss", session,
@@ -133,7 +141,7 @@ class LossWatch:
         """Return why trading must stop, or nothing; once a second."""
         purse, limits = self._purses[money.quote], self._limits
         if purse.open_start is None:
-            purse.open_start = money.unrealized()
+            purse.open_start = money.open_gain()
         facts = self.facts(money, now_ns)
         today, session, fallen = facts.today, facts.session, facts.drawdown
         reached = tuple(
@@ -162,6 +170,10 @@ class LossWatch:
 
 def _holds(money: QuoteAccount) -> bool:
     return any(book.position_lots for book in money.books.values())
+
+
+def _holds_moved(money: QuoteAccount) -> bool:
+    return any(lot.is_moved for book in money.books.values() for lot in book.open_lots)
 
 
 _Reached = tuple[tuple[bool, str, Decimal | None, Decimal], ...]

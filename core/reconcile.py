@@ -1,14 +1,16 @@
-"""Reconciliation: what we believe beside what the broker says, and what the trader does about it.
+"""Reconciliation: what is done where the broker says other than we (``core.statement``).
 
-``compare`` is called at a start, after something contradictory, on the trader's word and once a
-second while there is a difference. Until there is none the gate lets no new risk pass
-(``core.limits.agree``). Nothing is put right by guessing: reports that the broker has for us are
-taken like any others, what then still differs is the trader's to resolve, with a typed reason.
+``compare`` is called at a start, after something contradictory, on the trader's word, once a
+second while there is a difference, and by ``step`` every ``[risk] compare_every_s``: there what
+does not fit is looked at again ``SETTLE_NS`` later, for it may be a report on its way. Until there
+is no difference the gate lets no new risk pass (``core.limits.agree``). Nothing is put right by
+guessing: reports that the broker has for us are taken like any others, what then still differs is
+the trader's to resolve, with a typed reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from decimal import Decimal
 
 import msgspec
@@ -19,13 +21,15 @@ from core.context import RunContext
 from core.execution import Execution
 from core.model import event as ev
 from core.model.difference import REMEDIES, Difference, DifferenceKind, Remedy
-from core.model.order import BrokerOrder, Fill, Order, OrderReport, OrderStatus, ReportKind, Side
-from core.orders import OrderState
+from core.model.order import Fill, Order, OrderReport, OrderStatus, ReportKind, Side
+from core.orders import SETTLE_NS
 from core.ports import Broker
+from core.statement import Statement
 
 AGAIN_NS = NS_PER_S
 """How often a difference is looked at again."""
-_KNOWN_TO_WORK = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
+LOOK_BACK_NS = 60 * NS_PER_S
+"""Fills are compared from so long before the last agreement: a venue may list one late."""
 
 
 class LeftOrder(msgspec.Struct, frozen=True):
@@ -74,58 +78,13 @@ class Reconciler:
         self._orders = execution.orders
         self._account = account
         self._broker = broker
-        self._kept: set[str] = set()
-        """External orders that the trader leaves alone."""
+        self._statement = Statement(execution, account, broker)
+        self._every_ns = int(execution.guard.limits.compare_every_s * NS_PER_S)
+        self._started_ns = 0
         self._due_ns = 0
-        execution.find_order = self._find_order
-
-    # --- looking --------------------------------------------------------------------------------
-
-    def look(self) -> tuple[Difference, ...]:
-        """Return where the broker says other than we do now; empty if they agree."""
-        trouble = self._broker.trouble()
-        if trouble:
-            return (Difference(DifferenceKind.BROKER, "broker", "", "ours", trouble),)
-        return (*self._positions(), *self._order_differences())
-
-    def _find_order(self, client_order_id: str) -> BrokerOrder | None:
-        found = (
-            o for o in self._broker.open_orders() if o.order.client_order_id == client_order_id
-        )
-        return next(found, None)
-
-    def _positions(self) -> list[Difference]:
-        theirs = self._broker.positions()
-        found = []
-        for name, book in self._account.books.items():
-            lots, text = theirs.get(name, 0), book.instrument.qty_text
-            if lots != book.position_lots:
-                ours = text(book.position_lots)
-                found.append(Difference(DifferenceKind.POSITION, name, name, ours, text(lots)))
-        return found
-
-    def _order_differences(self) -> list[Difference]:
-        theirs = {each.order.client_order_id: each for each in self._broker.open_orders()}
-        found = []
-        for key, each in theirs.items():
-            state = self._orders.states.get(key)
-            if key in self._kept or (state is not None and _is_ours_open(state)):
-                continue
-            name = each.order.instrument
-            ours = "not sent by us" if state is None or state.is_external else state.status.value
-            how = f"{each.order.side.value} {each.order.qty_lots} lots at work"
-            found.append(Difference(DifferenceKind.EXTERNAL_ORDER, key, name, ours, how))
-        for state in self._orders.open_states():
-            order = state.order
-            key = order.client_order_id
-            # An order on its way is not expected there yet; its answer is waited for.
-            must_be_there = state.status in _KNOWN_TO_WORK or state.is_in_doubt
-            if must_be_there and key not in theirs:
-                found.append(Difference(
-                    DifferenceKind.MISSING_ORDER, key, order.instrument, state.status.value,
-                    "not at work",
-                ))  # fmt: skip
-        return found
+        self._suspected: frozenset[Hashable] = frozenset()
+        """What did not fit at the last look, and may be a report on its way."""
+        execution.find_order = self._statement.order
 
     # --- acting ---------------------------------------------------------------------------------
 
@@ -133,6 +92,7 @@ class Reconciler:
         self, left: Iterable[LeftOrder], told: tuple[OrderReport, ...]
     ) -> tuple[Difference, ...]:
         """Take over what the ledger left open, take what the broker told (``hear``), compare."""
+        self._started_ns = self._statement.fills_since_ns = self._context.now_ns
         for each in left:
             state = self._orders.recover(
                 each.order, each.intent_seq, each.fills, self._context.now_ns
@@ -143,20 +103,47 @@ class Reconciler:
         return self.compare(len(told), is_told=bool(told or self._broker.positions()))
 
     def step(self) -> None:
-        """Compare again when something does not fit, or while there is a difference."""
-        now_ns = self._context.now_ns
-        due = bool(self._context.differences) and now_ns >= self._due_ns
-        if due or self._execution.must_compare:
+        """Compare when something does not fit, again while it does not, and now and then."""
+        is_due = self._context.now_ns >= self._due_ns
+        if self._execution.must_compare or (is_due and self._context.differences):
             self.compare()
+        elif is_due:
+            self._look_round()
+
+    def _look_round(self) -> None:
+        """Look whether the two agree; what stood at the last look too is a difference.
+
+        At the first look it may be a report on its way: the broker is asked to tell again.
+        """
+        found = self._statement.evidence()
+        if found & self._suspected:
+            self.compare()
+            return
+        self._suspected = found
+        self._due_ns = self._context.now_ns + (SETTLE_NS if found else self._every_ns)
+        if found:
+            self._ask()
+        else:
+            self._note_agreement()
+
+    def _ask(self) -> None:
+        for key in self._statement.to_ask():
+            self._orders.put_ask(key)
+
+    def _note_agreement(self) -> None:
+        """All fills up to now are booked: older ones need not be looked at again."""
+        since_ns = self._context.now_ns - LOOK_BACK_NS
+        self._statement.fills_since_ns = max(self._started_ns, since_ns)
 
     def compare(self, told: int = 0, *, is_told: bool = False) -> tuple[Difference, ...]:
         """Look, take in external orders, journal what is new and hold new risk back if need be."""
         self._execution.must_compare = False
-        self._due_ns = self._context.now_ns + AGAIN_NS
-        was, found = self._context.differences, self.look()
+        was, found = self._context.differences, self._statement.differences()
         if self._take_in(found):
-            found = self.look()
+            found = self._statement.differences()
         self._context.differences = found
+        self._suspected = frozenset()
+        self._due_ns = self._context.now_ns + (AGAIN_NS if found else self._every_ns)
         if found != was or is_told:
             self._context.journal(ev.Reconciled(
                 broker=self._broker.name,
@@ -170,9 +157,10 @@ class Reconciler:
                     self._context.notify("error", f"DIFFERENCE, nothing new is traded: {each.text}")
             if was and not found:
                 self._context.notify("info", "we and the broker agree again")
-        for each in found:
-            if each.kind is DifferenceKind.MISSING_ORDER:
-                self._orders.put_ask(each.key)
+        if found:
+            self._ask()
+        else:
+            self._note_agreement()
         return found
 
     def _take_in(self, found: tuple[Difference, ...]) -> bool:
@@ -211,7 +199,7 @@ class Reconciler:
             case Remedy.CANCEL:
                 self._execution.cancel_order(key, actor, reason)
             case Remedy.KEEP:
-                self._kept.add(key)
+                self._statement.kept.add(key)
             case Remedy.MARK:
                 self._execution.mark_ended(key, f"marked as ended by {actor}: {reason}")
         left = self.compare()
@@ -242,7 +230,3 @@ class Reconciler:
             ts_ns=self._context.now_ns,
         )
         self._execution.book(fill, key, f"{why}; the price is the mark.", cause)
-
-
-def _is_ours_open(state: OrderState) -> bool:
-    return not state.status.is_closed and not state.is_external

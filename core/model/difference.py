@@ -10,6 +10,8 @@ import msgspec
 class DifferenceKind(StrEnum):
     POSITION = "position"
     """The broker holds another position than our fills add up to."""
+    FILLS = "fills"
+    """The broker has fills of which we were never told, and that leave the position as it is."""
     EXTERNAL_ORDER = "external_order"
     """An order works at the broker that we did not send."""
     MISSING_ORDER = "missing_order"
@@ -22,7 +24,7 @@ class Remedy(StrEnum):
     """What the trader may say about a difference."""
 
     ADOPT = "adopt"
-    """Take the broker's position as ours."""
+    """Take the broker's fills, and with them its position, as ours."""
     CANCEL = "cancel"
     """Cancel the external order."""
     KEEP = "keep"
@@ -33,6 +35,7 @@ class Remedy(StrEnum):
 
 REMEDIES = {
     DifferenceKind.POSITION: (Remedy.ADOPT,),
+    DifferenceKind.FILLS: (Remedy.ADOPT,),
     DifferenceKind.EXTERNAL_ORDER: (Remedy.CANCEL, Remedy.KEEP),
     DifferenceKind.MISSING_ORDER: (Remedy.MARK,),
     DifferenceKind.BROKER: (),
@@ -44,7 +47,7 @@ class Difference(msgspec.Struct, frozen=True):
 
     kind: DifferenceKind
     key: str
-    """The instrument of a position, the client order id of an order, ``broker``."""
+    """The instrument of a position or of fills, the client order id of an order, ``broker``."""
     instrument: str
     """Empty if it is about no instrument in particular."""
     ours: str

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from typing_extensions import override
 
+from core.brokers.kept import KeptBroker
 from core.brokers.sim import SimBroker
 from core.clock import NS_PER_S
 from core.config import BlendSettings, Settings, StrategySettings
@@ -184,7 +185,7 @@ def test_a_broker_that_refuses_what_has_no_stamp_takes_every_order_of_a_run() ->
     )  # fmt: skip
     broker = StampBroker(venue, settings)
     broker.sink = sink
-    session = Session(engine, broker, sink)
+    session = Session(engine, KeptBroker(broker, [instrument], {}), sink)
     session.on_open(START_NS)
     venue.connect(START_NS)
     run_sim_until(session, venue, START_NS + 60 * NS_PER_S)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from typing_extensions import override
 
+from core.brokers.kept import KeptBroker
 from core.brokers.sim import SimBroker
 from core.clock import NS_PER_MS, NS_PER_S
 from core.config import Settings
@@ -55,7 +56,8 @@ def started() -> tuple[Session, Watched, SimVenue]:
             fee_bps=Decimal(1),
         )
     )
-    session = Session(engine, SimBroker(venue, settings), MemorySink())
+    broker = KeptBroker(SimBroker(venue, settings), [instrument], {})
+    session = Session(engine, broker, MemorySink())
     session.on_open(START_NS)
     venue.connect(START_NS)
     return session, engine, venue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from core.clock import ManualClock
@@ -325,3 +326,154 @@ def test_a_late_fill_of_an_order_of_ours_that_closed_before_counts_and_keeps_its
     assert bench.sink.of(ev.OrderChanged) == []
     texts = " ".join(notice.text for notice in bench.engine.context.notices)
     assert "CANCELED before, counts" in texts
+
+
+# --- now and then -------------------------------------------------------------------------------
+
+EVERY_MS = 10_000
+AGAIN_MS = 5_000
+"""``[risk] compare_every_s`` and the second look."""
+
+
+def begun(mode: Mode = Mode.CONFIRM) -> Desk:
+    """Return a bench that started with nothing anywhere."""
+    bench = Desk(mode)
+    bench.begin([], [])
+    return bench
+
+
+def told(bench: Desk) -> str:
+    return " | ".join(notice.text for notice in bench.engine.context.notices)
+
+
+def test_a_strangers_fill_whose_report_was_lost_is_told_after_two_looks() -> None:
+    bench = begun()
+    bench.broker.fill(their_order(), 70, 6_000_001, bench.now_ns)
+    bench.broker.reports.clear()
+    bench.pass_ms(EVERY_MS + AGAIN_MS - 250)
+    assert bench.kinds == []
+    bench.pass_ms(500)
+    assert bench.kinds == [DifferenceKind.POSITION]
+    assert "we say 0, the broker says 0.0007" in told(bench)
+    assert bench.sink.of(ev.Reconciled)[-1].differences == bench.engine.context.differences
+    bench.see()
+    bench.pass_ms(250)
+    assert bench.engine.holds[BTCUSDT].code == "broker_agrees"
+    bench.resolve(BTCUSDT, Remedy.ADOPT)
+    assert bench.engine.account.position(BTCUSDT) == 70
+    assert bench.engine.context.differences == ()
+
+
+def test_a_report_on_its_way_raises_no_alarm() -> None:
+    bench = begun()
+    bench.pass_ms(EVERY_MS - 500)
+    bench.broker.fill(their_order(), 70, 6_000_001, bench.now_ns)
+    late, bench.broker.reports = bench.broker.reports, []
+    bench.pass_ms(AGAIN_MS)
+    bench.broker.reports = late
+    bench.take()
+    bench.pass_ms(2 * EVERY_MS)
+    assert "DIFFERENCE" not in told(bench)
+    assert all(not each.differences for each in bench.sink.of(ev.Reconciled))
+
+
+def test_a_stream_of_fills_each_told_late_raises_no_alarm() -> None:
+    """At every look another fill is on its way: the position differs each time, by as much."""
+    bench = begun()
+    bench.approve()
+    sent = bench.broker.submitted[0]
+    bench.broker.working = [BrokerOrder(sent, 0)]
+    bench.broker.report(sent, ReportKind.ACCEPTED, bench.now_ns)
+    bench.take()
+    late = []
+    looks = 0
+    for _ in range(60):
+        bench.broker.fill(sent, 7, 6_000_001, bench.now_ns)
+        bench.broker.reports, late = late, bench.broker.reports
+        looks += bench.broker.held[BTCUSDT] != bench.engine.account.position(BTCUSDT)
+        bench.take()
+        bench.pass_ms(1_000)
+    assert looks == 60
+    assert bench.engine.account.position(BTCUSDT) == 59 * 7
+    assert "DIFFERENCE" not in told(bench)
+
+
+def test_a_stranger_who_bought_and_sold_again_unseen_is_told_though_positions_agree() -> None:
+    bench = begun()
+    theirs = their_order()
+    back = msgspec.structs.replace(theirs, client_order_id="web-2", side=Side.SELL)
+    bench.broker.fill(theirs, 70, 6_000_001, bench.now_ns)
+    bench.broker.fill(back, 70, 6_000_003, bench.now_ns + 1)
+    bench.broker.reports.clear()
+    bench.pass_ms(EVERY_MS + AGAIN_MS + 250)
+    assert bench.kinds == [DifferenceKind.FILLS]
+    (found,) = bench.engine.context.differences
+    assert "BUY 0.0007 at 60000.01" in found.text
+    assert "SELL 0.0007 at 60000.03" in found.text
+    bench.resolve(BTCUSDT, Remedy.ADOPT)
+    assert bench.engine.context.differences == ()
+    assert bench.engine.account.position(BTCUSDT) == 0
+    assert len(bench.sink.of(ev.Filled)) == 2
+
+
+def test_about_a_lost_fill_of_an_order_of_ours_the_broker_is_asked_and_tells_it_again() -> None:
+    bench = begun()
+    bench.approve()
+    bench.fill_all()
+    sent = bench.broker.submitted[0]
+    bench.broker.fill(sent, 3, 6_000_001, bench.now_ns)
+    lost = bench.broker.reports.pop()
+    bench.pass_ms(EVERY_MS)
+    assert bench.broker.asked == [sent.client_order_id]
+    assert bench.kinds == []
+    bench.broker.reports.append(lost)
+    bench.take()
+    assert bench.engine.account.position(BTCUSDT) == sent.qty_lots + 3
+    assert "filled 3 lots beyond its quantity" in told(bench)
+
+
+def test_an_order_that_a_stranger_has_at_work_unseen_is_found() -> None:
+    bench = begun()
+    bench.broker.working = [BrokerOrder(their_order(), 0)]
+    bench.pass_ms(EVERY_MS + AGAIN_MS + 250)
+    assert bench.kinds == [DifferenceKind.EXTERNAL_ORDER]
+    assert bench.engine.execution.orders.working_lots(BTCUSDT, Side.BUY) == 70
+
+
+def test_a_broker_that_cannot_be_believed_any_more_is_noticed_without_an_order() -> None:
+    bench = begun()
+    bench.broker.failure = "paper.account: no space left"
+    bench.pass_ms(EVERY_MS + AGAIN_MS + 250)
+    assert bench.kinds == [DifferenceKind.BROKER]
+    bench.broker.failure = ""
+    bench.pass_ms(1_250)
+    assert bench.kinds == []
+
+
+def test_fills_of_before_the_start_are_no_news() -> None:
+    bench = Desk()
+    bench.broker.fill(their_order(), 70, 6_000_001, bench.now_ns - 1)
+    back = msgspec.structs.replace(their_order("web-2"), side=Side.SELL)
+    bench.broker.fill(back, 70, 6_000_001, bench.now_ns - 1)
+    bench.broker.reports.clear()
+    bench.begin([], [])
+    bench.pass_ms(2 * EVERY_MS)
+    assert bench.kinds == []
+
+
+def test_a_fill_is_looked_for_once_more_a_minute_after_it_was_made_and_no_longer() -> None:
+    """A venue may list a fill late; what is compared stays bounded all the same."""
+    asked: list[int] = []
+    bench = begun()
+    since = bench.broker.fills_since
+
+    def counting(ts_ns: int) -> list[Fill]:
+        asked.append(ts_ns)
+        return since(ts_ns)
+
+    bench.broker.fills_since = counting  # type: ignore[method-assign]
+    for _ in range(30):
+        bench.pass_ms(EVERY_MS)
+    started_ns = asked[0]
+    assert asked[1] == started_ns
+    assert bench.now_ns - asked[-1] <= 60_000_000_000 + 2 * EVERY_MS * 1_000_000

@@ -121,7 +121,7 @@ class Stage:
         self.second = second
         self.halted = ""
         """Why the latch is set when the engine starts."""
-        self.now_ns = START_NS
+        self.now_ns = self.started_ns = START_NS
         self.runs = 0
         self.killed = False
         self.task: asyncio.Task[None] | None = None
@@ -129,6 +129,7 @@ class Stage:
     def start(self, mode: Mode) -> None:
         """Build the engine from the ledger, as the composition root does."""
         self.runs += 1
+        self.started_ns = self.now_ns
         past = [event for _, event, _ in self.ledger.events]
         fills = tuple(event.fill for event in past if isinstance(event, ev.Filled))
         self.feed = HandFeed(BTC, self.second)

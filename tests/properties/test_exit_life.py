@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from core.config import ExitSettings
 from core.exits import touched
-from core.held import from_fills
+from core.held import from_history
 from core.model import event as ev
 from core.model.decision import Mode
 from core.model.exits import ExitKind
@@ -204,7 +204,7 @@ class ExitLife(RuleBasedStateMachine):
         events = [*self.events, *(event for _, event, _ in self.bench.sink.events)]
         fills = [event.fill for event in events if isinstance(event, ev.Filled)]
         held = self.bench.engine.exits.held.get(NAME)
-        again = from_fills(self.bench.engine.desks[0].instrument, fills, self.settings)
+        again = from_history(self.bench.engine.desks[0].instrument, fills, self.settings)
         assert (again is None) == (held is None)
         if held is not None and again is not None and not held.exits.by_hand:
             assert msgspec.structs.replace(again.exits, due_ns=held.exits.due_ns) == held.exits

@@ -15,6 +15,7 @@ import msgspec
 from core.clock import NS_PER_S
 from core.model.market import TradePrint
 from core.model.order import BrokerOrder, Fill, Order, OrderReport, ReportKind
+from core.model.transfer import Transfer
 
 ARRIVES_WITHIN_NS = 5 * NS_PER_S
 """An order that has not arrived by then never will; ``core.orders.SETTLE_NS`` relies on it."""
@@ -143,6 +144,9 @@ class VenueModel:
         self.heard_ns |= {fill.client_order_id: self.now_ns for fill in found}
         return found
 
+    def move(self, transfer: Transfer) -> None:
+        raise NotImplementedError("no script of this model moves coins")
+
     def trouble(self) -> str:
         return self.failure
 
@@ -216,13 +220,9 @@ class VenueModel:
             self.told_ends.add(report.client_order_id)
 
     def lose_report(self, place: int) -> None:
-        """Lose a report; one of a fill only where the venue adds up what is filled.
-
-        Nobody can know of a fill that is lost and counted nowhere, until the next start.
-        """
-        if self.outbox[place].fill is None or self.tells_quantity:
-            self.outbox.pop(place)
-            self.lost += 1
+        """Lose any report: what it told is in the statement (``positions``, ``fills_since``)."""
+        self.outbox.pop(place)
+        self.lost += 1
 
     def appear(self, order: Order) -> None:
         """Somebody else sends an order from our account."""
