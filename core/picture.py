@@ -217,7 +217,7 @@ def _proposal(engine: Engine, proposal: Proposal) -> ProposalView:
         notional=plain(
             instrument.notional(proposal.limit_ticks, proposal.qty_lots).quantize(Decimal("0.01"))
         ),
-        limit=instrument.price_text(proposal.limit_ticks),
+        limit=instrument.price_shown(proposal.limit_ticks),
         p_up=proposal.forecast.p_up,
         horizon_s=proposal.forecast.horizon_s,
         edge_bps=proposal.edge_bps,
@@ -272,7 +272,7 @@ def _orders(engine: Engine) -> tuple[OrderView, ...]:
                 side=order.side.value,
                 qty=instrument.qty_text(order.qty_lots),
                 filled=instrument.qty_text(state.filled_lots),
-                limit=instrument.price_text(order.limit_ticks),
+                limit=instrument.price_shown(order.limit_ticks),
                 status=state.status.value,
                 age_ms=max(0, engine.context.now_ns - order.decided_ns) // NS_PER_MS,
             )
@@ -291,7 +291,7 @@ def _fills(engine: Engine) -> tuple[FillView, ...]:
                 time=iso_ns(fill.ts_ns),
                 instrument=fill.instrument,
                 side=fill.side.value,
-                price=instrument.price_text(fill.price_ticks),
+                price=instrument.price_shown(fill.price_ticks),
                 qty=instrument.qty_text(fill.qty_lots),
                 fee=plain(fill.fee),
                 realized=plain(row.realized),

@@ -23,7 +23,7 @@ def exits_view(engine: Engine, name: str) -> ExitsView | None:
         bid, _, ask, *_ = desk.feed.book.touch()
         seen = bid if exits.sign > 0 else ask
     left_s = None if exits.due_ns is None else (exits.due_ns - engine.context.now_ns) / NS_PER_S
-    text = desk.instrument.price_text
+    text = desk.instrument.price_shown
     return ExitsView(
         stop=None if exits.stop_ticks is None else text(exits.stop_ticks),
         target=None if exits.target_ticks is None else text(exits.target_ticks),
@@ -67,8 +67,8 @@ def planned_exits(engine: Engine, proposal: Proposal) -> ExitsView | None:
     exits = exits_for(sign, Fraction(limit), engine.context.now_ns, settings)
     stop, target = exits.stop_ticks, exits.target_ticks
     return ExitsView(
-        stop=None if stop is None else instrument.price_text(stop),
-        target=None if target is None else instrument.price_text(target),
+        stop=None if stop is None else instrument.price_shown(stop),
+        target=None if target is None else instrument.price_shown(target),
         left_s=settings.time_stop_s or None,
         stop_bps=None if stop is None else -sign * settings.stop_bps,
         target_bps=None if target is None else sign * settings.take_profit_bps,

@@ -113,6 +113,10 @@ class Instrument(msgspec.Struct, frozen=True, dict=True):
     def price_text(self, ticks: int) -> str:
         return plain(self.price(ticks))
 
+    def price_shown(self, ticks: int) -> str:
+        """Return a price for the eye, with all decimals of the tick: 99.70 beside 99.68."""
+        return f"{self.price(ticks):.{self.price_decimals}f}"
+
     def qty_text(self, lots: int) -> str:
         return plain(self.qty(lots))
 

@@ -62,6 +62,17 @@ def test_padding_zeros_of_the_venue_change_nothing() -> None:
     assert BTC.ticks("9999999999") == 999999999900
 
 
+@given(tick=increments, ticks=st.integers(-(10**15), 10**15))
+def test_price_for_the_eye_is_the_exact_price_and_always_as_long_after_the_point(
+    tick: str, ticks: int
+) -> None:
+    one = instrument(tick, "1")
+    shown = one.price_shown(ticks)
+    assert Decimal(shown) == one.price(ticks)
+    assert len(shown.partition(".")[2]) == one.price_decimals
+    assert "E" not in shown
+
+
 def test_notional_of_long_numbers_is_exact_beyond_28_digits() -> None:
     one = instrument("0.00000001", "0.00000001")
     notional = one.notional(123456789012345678, 987654321098765432)

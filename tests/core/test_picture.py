@@ -195,8 +195,8 @@ def test_a_proposal_shows_the_exits_that_a_fill_at_its_limit_would_have() -> Non
     (proposal,) = picture(bench).proposals
     assert proposal.exits is not None
     limit = 5_998_200
-    assert proposal.limit == "59982"
-    assert proposal.exits.stop == f"{limit * 1.002 / 100:.2f}".rstrip("0")
+    assert proposal.limit == "59982.00"
+    assert proposal.exits.stop == f"{limit * 1.002 / 100:.2f}"
     assert (proposal.exits.stop_bps, proposal.exits.target_bps) == (20.0, -30.0)
     assert proposal.exits.left_s == 60.0
     bench.engine.proposals.answer(proposal.decision_id, Verdict.APPROVED, "human:trader")
