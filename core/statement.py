@@ -109,6 +109,11 @@ class Statement:
                 found.append(Difference(DifferenceKind.FILLS, name, name, "never told", told))
         return found
 
+    def _shown(self, name: str, lots: int) -> str:
+        """Return a quantity as the trader reads it; in lots where the instrument is not ours."""
+        book = self._account.books.get(name)
+        return f"{lots} lots" if book is None else book.instrument.qty_text(lots)
+
     def _orders(self) -> list[Difference]:
         theirs = {each.order.client_order_id: each for each in self._broker.open_orders()}
         orders = self._execution.orders
@@ -119,7 +124,7 @@ class Statement:
                 continue
             name = each.order.instrument
             ours = "not sent by us" if state is None or state.is_external else state.status.value
-            how = f"{each.order.side.value} {each.order.qty_lots} lots at work"
+            how = f"{each.order.side.value} {self._shown(name, each.order.qty_lots)} at work"
             found.append(Difference(DifferenceKind.EXTERNAL_ORDER, key, name, ours, how))
         for state in orders.open_states():
             order = state.order

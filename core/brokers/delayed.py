@@ -130,7 +130,8 @@ class DelayedBroker(Meeting):
     def _settle(self, ticket: Ticket, now_ns: int) -> None:
         """Let what is left rest, or end it."""
         order = ticket.order
-        why = f"{ticket.rest_lots} of {order.qty_lots} lots found nothing in the limit"
+        rest, whole = (self._shown(order, lots) for lots in (ticket.rest_lots, order.qty_lots))
+        why = f"{rest} of {whole} found nothing within the limit"
         if order.tif.may_rest:
             why = self._rest(ticket, now_ns)
         if why:
@@ -235,6 +236,11 @@ class DelayedBroker(Meeting):
 
     # --- reports --------------------------------------------------------------------------------
 
+    def _shown(self, order: Order, lots: int) -> str:
+        """Return a quantity of an order's instrument as the trader reads it."""
+        instrument = self._find_instrument(order.instrument)
+        return f"{lots} lots" if instrument is None else instrument.qty_text(lots)
+
     def _fill(self, ticket: Ticket, ticks: int, lots: int, now_ns: int, *, is_maker: bool) -> None:
         order = ticket.order
         if not 0 < lots <= ticket.rest_lots or ticket.closed:
@@ -262,7 +268,8 @@ class DelayedBroker(Meeting):
             return
         if ticket.prevented_lots:
             # Less than ordered has filled: without a last word it would look open for ever.
-            why = f"{ticket.prevented_lots} lots were kept from trading with our own orders"
+            kept = self._shown(order, ticket.prevented_lots)
+            why = f"{kept} was kept from trading with our own orders"
             self._close(ticket, ReportKind.CANCELED, why, now_ns)
         else:
             self._retire(ticket, "filled")

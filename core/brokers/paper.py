@@ -101,7 +101,10 @@ class PaperBroker(DelayedBroker):
         lots = sum(lots for _, lots in self._reach(index, ticket, own))
         wanted = ticket.order.qty_lots
         before = "" if own is None else f" before our own order {own.order.client_order_id}"
-        return "" if lots == wanted else f"{lots} of {wanted} lots were in the limit{before}"
+        if lots == wanted:
+            return ""
+        reached, whole = (self._shown(ticket.order, each) for each in (lots, wanted))
+        return f"{reached} of {whole} was within the limit{before}"
 
     @override
     def _take(self, ticket: Ticket, own: Ticket | None, now_ns: int) -> list[tuple[int, int]]:

@@ -318,14 +318,14 @@ def test_r13_fill_or_kill_trades_whole_or_not_at_all(
     assert [(r.fill.price_ticks, r.fill.qty_lots) for r in reports if r.fill] == filled
     if not filled:
         assert reports[-1].kind is ReportKind.EXPIRED
-        assert reports[-1].reason == "fill or kill: 110 of 111 lots were in the limit"
+        assert reports[-1].reason == "fill or kill: 0.11 of 0.111 was within the limit"
 
 
 def test_r13_fill_or_kill_counts_only_what_nobody_of_us_has_taken(stage: Stage) -> None:
     stage.send(BUY, 20, 101)
     stage.fills()
     stage.send(BUY, 31, 101, FOK)
-    assert "30 of 31 lots" in stage.end()[1]
+    assert "0.03 of 0.031" in stage.end()[1]
 
 
 def test_r13_fill_or_kill_that_would_meet_our_own_order_ends(stage: Stage) -> None:
