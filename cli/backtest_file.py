@@ -9,7 +9,7 @@ import msgspec
 from typing_extensions import override
 
 from cli.replay import replay_plan, replay_rig
-from cli.wiring import Rig
+from cli.rig import Rig
 from core.backtest import Collector
 from core.backtest_report import BadFile, FileReport, Head
 from core.clock import SystemClock

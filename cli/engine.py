@@ -12,8 +12,8 @@ from typing import Any
 
 from cli.exit import tell
 from cli.guard import Guard
+from cli.rig import Rig
 from cli.screen import SCREEN_EXPECTED
-from cli.wiring import Rig
 from core.clock import NS_PER_S, Clock
 from core.commands import Commands
 from core.control import SOCKET_NAME, KillAll

@@ -17,8 +17,9 @@ import msgspec
 from typing_extensions import override
 
 from cli.replay import replay_rig
+from cli.rig import Rig
 from cli.run_sim import begin_past, end_past, past_of, sim_rig
-from cli.wiring import Rig, RunPlan, wire
+from cli.wiring import RunPlan, wire
 from core.brokers.paper import PaperBroker
 from core.clock import ManualClock
 from core.commands import Commands

@@ -9,7 +9,8 @@ from pathlib import Path
 from cli.engine import EngineProcess, run_process
 from cli.options import ReplayOptions, Speed
 from cli.printing import hand_out
-from cli.wiring import Rig, RunPlan, RunSink, open_ledger, wire
+from cli.rig import Rig, RunSink
+from cli.wiring import RunPlan, open_ledger, wire
 from core.brokers.paper import PaperBroker
 from core.clock import SystemClock
 from core.config import Settings, load_settings

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 
 from cli.engine import EngineProcess, run_process
+from cli.recordings import make_recordings
 from cli.venues import endpoint_of, symbols_by_venue
-from cli.wiring import RunPlan, make_recordings, open_ledger, wire
+from cli.wiring import RunPlan, open_ledger, wire
 from core.brokers.paper import PaperBroker
 from core.clock import Clock
 from core.config import FeedSettings, Settings

@@ -7,7 +7,9 @@ import asyncio
 import msgspec
 
 from cli.engine import EngineProcess, run_process
-from cli.wiring import Rig, RunPlan, RunSink, make_recordings, open_ledger, wire
+from cli.recordings import make_recordings
+from cli.rig import Rig, RunSink
+from cli.wiring import RunPlan, open_ledger, wire
 from core.brokers.sim import SimBroker
 from core.clock import NS_PER_S, Clock, ScaledClock
 from core.config import Settings
