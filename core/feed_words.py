@@ -79,6 +79,10 @@ def _instrument(view: InstrumentView) -> list[str]:
     if feed.bids_known_to is not None or feed.asks_known_to is not None:
         bids, asks = feed.bids_known_to or "the end", feed.asks_known_to or "the end"
         lines.append(_row("  book", f"known from {bids} to {asks}; unknown beyond"))
+    if feed.unseen_s is not None:
+        how_long = short_time(feed.unseen_s * 1000)
+        words = f"not numbered by the venue: a lost level may stay unseen for {how_long}"
+        lines.append(_row("  unproven", words))
     if feed.floored:
         lines.append(_row("  off lot", f"{feed.floored:,} quantities taken down to whole lots"))
     return lines

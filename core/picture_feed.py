@@ -6,6 +6,7 @@ from collections import deque
 
 from core.clock import NS_PER_MS, NS_PER_S
 from core.desk import Desk
+from core.feeds.continuity import unseen_s
 from core.feeds.joined import Joined
 from core.feeds.link import FeedLink
 from core.feeds.protocol import FeedCounters
@@ -70,6 +71,7 @@ def feed_view(session: Session, desk: Desk) -> FeedView:
         bids_known_to=_price(desk.instrument, bid),
         asks_known_to=_price(desk.instrument, ask),
         floored=feed.book.floored,
+        unseen_s=unseen_s(feed.instrument, session.engine.settings.feed),
     )
 
 

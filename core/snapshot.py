@@ -55,6 +55,9 @@ class FeedView(msgspec.Struct, frozen=True):
     asks_known_to: str | None = None
     floored: int = 0
     """Quantities off the lot grid that were taken down to whole lots."""
+    unseen_s: int | None = None
+    """How long a lost book message can stay unseen, because the venue numbers none; None: it
+    cannot."""
 
 
 class AgentPane(msgspec.Struct, frozen=True):

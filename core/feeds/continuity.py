@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
+from core.config import FeedSettings
+from core.model.instrument import Instrument
 from core.model.market import FeedCause
 
 
@@ -108,3 +110,14 @@ POLICIES: tuple[ContinuityPolicy, ...] = (
         "a new connection, which begins with a snapshot",
     ),
 )  # fmt: skip
+
+
+def unseen_s(instrument: Instrument, settings: FeedSettings) -> int | None:
+    """Return how many seconds a lost message of an instrument's book can stay unseen.
+
+    None where the venue numbers its book messages, or where each replaces the one before. Without
+    numbers a best price is contradicted soon; a level behind it lasts until the book is made anew.
+    """
+    is_crypto = instrument.venue == "alpaca" and "/" in instrument.name
+    is_unnumbered = instrument.venue == "coinbase-exchange" or is_crypto
+    return settings.refresh_after_s if is_unnumbered else None

@@ -132,3 +132,11 @@ async def test_the_sheet_follows_the_engine_while_it_is_open() -> None:
         sheet.renew()
         await pilot.pause()
         assert "4,321.0/s" in screen_text(rig.app)
+
+
+def test_a_book_without_numbers_says_how_long_a_lost_level_may_stay_unseen() -> None:
+    one = SNAPSHOT.instruments[0]
+    unproven = msgspec.structs.replace(one, feed=msgspec.structs.replace(one.feed, unseen_s=900))
+    words = "not numbered by the venue: a lost level may stay unseen for 15 min"
+    assert words in text_of(instruments=(unproven,))
+    assert "not numbered" not in text_of()

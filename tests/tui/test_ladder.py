@@ -133,3 +133,11 @@ def test_the_title_says_when_the_book_stops_knowing_within_reach() -> None:
     assert "·" in lines[-1]
     whole, _, _ = draw(msgspec.structs.replace(view, bids=view.bids[:3]))
     assert "unknown" not in whole[0]
+
+
+def test_the_title_says_that_a_book_is_unproven() -> None:
+    view = made.instrument(mid_ticks=10_012, feed=made.feed(unseen_s=900))
+    lines, _, _ = draw(view)
+    assert "unproven" in lines[0]
+    proven, _, _ = draw(made.instrument(mid_ticks=10_012))
+    assert "unproven" not in proven[0]

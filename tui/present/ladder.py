@@ -78,7 +78,10 @@ def present_ladder(
     lines += [
         _spread_line(view, width) if row is None else _line(row, columns, biggest) for row in body
     ]
-    depth = f"{len(view.bids)}+{len(view.asks)}" + ("" if beyond else " levels")
+    is_unproven = view.feed.unseen_s is not None
+    depth = f"{len(view.bids)}+{len(view.asks)}" + ("" if beyond or is_unproven else " levels")
+    if is_unproven:
+        depth += ", unproven"
     if _is_cut(view, rows):
         depth += ", unknown beyond"
     if beyond:
