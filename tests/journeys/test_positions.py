@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -129,7 +130,8 @@ def test_commands_act_and_a_moved_stop_survives_kill_nine(market: Market) -> Non
 
     (now,) = [each for each in market.start("observe").wait(held).positions if each.lots]
     assert now.exits is not None
-    assert (now.exits.stop, now.exits.target) == (moved, None)
+    assert now.exits.stop is not None
+    assert (Decimal(now.exits.stop), now.exits.target) == (Decimal(moved), None)
     assert set(now.exits.by_hand) == {"stop", "target"}
     assert f"stop {moved}" in position(market, "list")
     position(market, "flatten", "--yes")
